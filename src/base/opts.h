@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the user asked for: one struct, filled once by the command line or an
+ * RPC request and passed down as `const struct opts *`. Its fields are the rows of opts.def.
+ */
+#ifndef BASE_OPTS_H
+#define BASE_OPTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* CMD_COUNT also stands for "no sub-command" (thaw --help). */
+enum cmd { CMD_DUMP, CMD_RESTORE, CMD_CHECK, CMD_SHOW, CMD_PLAN, CMD_COUNT };
+
+/* opts.parallel_restore: 0 lets thaw choose, 1 and more is a number of workers, this is the path without workers. */
+enum { OPTS_SERIAL = -1 };
+
+/* A repeatable option, in the order given. */
+struct opt_list {
+	const char **item;
+	size_t n;
+	bool any; /* given at least once without a value */
+};
+
+#define OPT_FIELD_FLAG(field)  bool field;
+#define OPT_FIELD_INT(field)   int field;
+#define OPT_FIELD_COUNT(field) int field;
+#define OPT_FIELD_WORD(field)  int field;
+#define OPT_FIELD_SIZE(field)  uint64_t field;
+#define OPT_FIELD_TEXT(field)  const char *field;
+#define OPT_FIELD_LIST(field)  struct opt_list field;
+#define OPT_FIELD_CONST(field)
+
+/*
+ * Paths are ready to be opened: work_dir is never NULL after parsing, and
+ * pidfile and log_file already lead into it.
+ */
+struct opts {
+	enum cmd cmd;
+#define OPT(type, name, letter, field, ...) OPT_FIELD_##type(field)
+#define KNOWN(...)
+#include "base/opts.def"
+};
+
+#define OPT_INIT_FLAG(field, value)  .field = (value),
+#define OPT_INIT_INT(field, value)   .field = (value),
+#define OPT_INIT_COUNT(field, value) .field = (value),
+#define OPT_INIT_WORD(field, value)  .field = (value),
+#define OPT_INIT_SIZE(field, value)  .field = (value),
+#define OPT_INIT_TEXT(field, value)  .field = (value),
+#define OPT_INIT_LIST(field, value)  .field = value,
+#define OPT_INIT_CONST(field, value)
+
+/* What holds when nothing was asked for. */
+static inline struct opts opts_default(void)
+{
+	return (struct opts){
+		.cmd = CMD_COUNT,
+#define OPT(type, name, letter, field, value, ...) OPT_INIT_##type(field, value)
+#define KNOWN(...)
+#include "base/opts.def"
+	};
+}
+
+static inline const char *cmd_name(enum cmd cmd)
+{
+	static const char *const name[] = { "dump", "restore", "check", "show", "plan" };
+
+	return cmd < CMD_COUNT ? name[cmd] : "";
+}
+
+#endif

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+# thaw. `make` builds build/thaw, `make demo` shows it, `make check` tests it; `make help` lists the rest.
+B        ?= build
+CC       ?= gcc
+PROTOC_C ?= protoc-c
+WARN     := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wvla $(if $(CI),-Werror)
+CFLAGS   ?= -O2 -g
+VERSION  := 0.1
+
+ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -pthread $(CFLAGS) -Isrc -I$(B)/gen -MMD -MP -DTHAW_VERSION='"$(VERSION)"'
+LIBS       = -lprotobuf-c -lmnl -ljson-c -pthread
+
+PROTO    := $(wildcard proto/*.proto)
+PB_C     := $(PROTO:proto/%.proto=$(B)/gen/proto/%.pb-c.c)
+PB_H     := $(PB_C:.c=.h)
+PIE_SRC  := $(wildcard src/pie/*.c src/pie/*.S)
+SRC      := $(filter-out src/pie/%,$(wildcard src/*/*.c src/arch/x86_64/*.c))
+OBJ      := $(SRC:src/%.c=$(B)/%.o) $(PB_C:.c=.o)
+PIE_OBJ  := $(patsubst src/%,$(B)/%.o,$(basename $(PIE_SRC)))
+
+.PHONY: all help deps check unit demo lint man clean
+.SECONDARY:
+all: $(B)/thaw
+
+help:
+	@echo 'make          build $(B)/thaw (and the man pages in $(B)/man)'
+	@echo 'make demo     dump a redis-server of over 1 GiB, restore it serially and in parallel, compare (root)'
+	@echo 'make check    all tests (root): unit, golden, kind, fault, real programs'
+	@echo 'make unit     unit tests alone, under ASan and UBSan (no root)'
+	@echo 'make lint     cppcheck and clang-tidy'
+	@echo 'make deps     install what the above need (Debian packages, root)'
+
+deps:
+	@scripts/deps
+
+$(B)/thaw: $(OBJ) $(B)/pie/blob.embed.o
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LIBS)
+
+# --- images: our .proto files become protobuf-c code ---------------------------------------------
+$(B)/gen/proto/%.pb-c.c $(B)/gen/proto/%.pb-c.h: proto/%.proto | $(B)/gen/proto/
+	$(PROTOC_C) --c_out=$(B)/gen/proto -Iproto $<
+
+$(B)/gen/proto/%.pb-c.o: $(B)/gen/proto/%.pb-c.c | $(PB_H)
+	$(CC) $(ALL_CFLAGS) -w -I$(B)/gen/proto -c -o $@ $<
+
+# --- the program ----------------------------------------------------------------------------------
+$(B)/%.o: src/%.c | $(PB_H)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(WARN) -I$(B)/gen/proto -c -o $@ $<
+
+# --- the blob: no libc, no relocations, no .bss ---------------------------------------------------
+PIE_CFLAGS = -std=gnu17 -Os -g $(WARN) -Isrc -MMD -MP -ffreestanding -fno-builtin -fno-stack-protector -fpie \
+	-fvisibility=hidden -fcf-protection=none -fno-jump-tables -fno-tree-loop-distribute-patterns \
+	-fno-asynchronous-unwind-tables -fomit-frame-pointer -mno-red-zone -mgeneral-regs-only -nostdinc \
+	-isystem $(shell $(CC) -print-file-name=include) -I/usr/include -I/usr/include/$(shell $(CC) -print-multiarch)
+
+$(B)/pie/%.o: src/pie/%.c
+	@mkdir -p $(@D)
+	$(CC) $(PIE_CFLAGS) -c -o $@ $<
+$(B)/pie/%.o: src/pie/%.S
+	@mkdir -p $(@D)
+	$(CC) $(PIE_CFLAGS) -c -o $@ $<
+$(B)/pie/blob.elf: $(PIE_OBJ) src/pie/blob.lds
+	$(CC) -nostdlib -static -Wl,-T,src/pie/blob.lds -Wl,--build-id=none -Wl,--no-undefined -Wl,-z,noexecstack -o $@ $(PIE_OBJ)
+	@if [ -n "$$(readelf -rW $@ | grep -E 'R_X86')" ]; then echo 'blob: relocations left'; rm -f $@; exit 1; fi
+	@if readelf -SW $@ | grep -qE ' \.(bss|data) '; then echo 'blob: writable data'; rm -f $@; exit 1; fi
+$(B)/pie/blob.bin: $(B)/pie/blob.elf
+	objcopy -O binary $< $@
+$(B)/pie/blob.embed.o: $(B)/pie/blob.bin
+	printf '.section .rodata\n.globl pie_blob, pie_blob_end\n.balign 4096\npie_blob: .incbin "%s"\npie_blob_end:\n.section .note.GNU-stack,"",@progbits\n' $< | $(CC) -x assembler -c -o $@ -
+
+%/:
+	@mkdir -p $@
+
+clean:
+	rm -rf $(B)
+
+-include test/test.mk
+-include $(OBJ:.o=.d) $(PIE_OBJ:.o=.d)

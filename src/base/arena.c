@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An arena (arena.h): a list of blocks, the newest is filled from its start. */
+#include "base/arena.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BLOCK_LEN = 256 * 1024, ALIGN = 16 };
+
+struct block {
+	struct block *next;
+	size_t used, len;
+	_Alignas(ALIGN) char data[];
+};
+
+struct arena {
+	struct block *blocks;
+	ProtobufCAllocator pb;
+};
+
+static void *pb_alloc(void *a, size_t len)
+{
+	return arena_alloc(a, len);
+}
+
+static void pb_free(void *a, void *p)
+{
+	(void)a;
+	(void)p;
+}
+
+static void *or_die(void *p)
+{
+	if (!p) {
+		fputs("thaw: out of memory\n", stderr);
+		exit(1);
+	}
+	return p;
+}
+
+struct arena *arena_new(void)
+{
+	struct arena *a = or_die(calloc(1, sizeof(*a)));
+
+	a->pb = (ProtobufCAllocator){ .alloc = pb_alloc, .free = pb_free, .allocator_data = a };
+	return a;
+}
+
+void arena_free(struct arena *a)
+{
+	struct block *b, *next;
+
+	if (!a)
+		return;
+	for (b = a->blocks; b; b = next) {
+		next = b->next;
+		free(b);
+	}
+	free(a);
+}
+
+void *arena_alloc(struct arena *a, size_t len)
+{
+	struct block *b = a->blocks;
+	size_t want = (len + ALIGN - 1) & ~(size_t)(ALIGN - 1), cap;
+	void *p;
+
+	if (!b || b->len - b->used < want) {
+		cap = want > BLOCK_LEN ? want : BLOCK_LEN;
+		b = or_die(malloc(sizeof(*b) + cap));
+		*b = (struct block){ .next = a->blocks, .len = cap };
+		a->blocks = b;
+	}
+	p = b->data + b->used;
+	b->used += want;
+	return memset(p, 0, want);
+}
+
+void *arena_memdup(struct arena *a, const void *p, size_t len)
+{
+	void *copy = arena_alloc(a, len);
+
+	if (len)
+		memcpy(copy, p, len);
+	return copy;
+}
+
+char *arena_strdup(struct arena *a, const char *s)
+{
+	return arena_memdup(a, s, strlen(s) + 1);
+}
+
+char *arena_printf(struct arena *a, const char *fmt, ...)
+{
+	va_list ap;
+	char *s;
+	int len;
+
+	va_start(ap, fmt);
+	len = vsnprintf(NULL, 0, fmt, ap);
+	va_end(ap);
+	s = arena_alloc(a, (size_t)len + 1);
+	va_start(ap, fmt);
+	vsnprintf(s, (size_t)len + 1, fmt, ap);
+	va_end(ap);
+	return s;
+}
+
+void arena_push(struct arena *a, void ***vec, size_t *n, void *item)
+{
+	/* full exactly when n is 0 or a power of two: no capacity is stored */
+	if (!(*n & (*n - 1))) {
+		void **more = arena_alloc(a, (*n ? 2 * *n : 1) * sizeof(void *));
+
+		if (*n)
+			memcpy(more, *vec, *n * sizeof(void *));
+		*vec = more;
+	}
+	(*vec)[(*n)++] = item;
+}
+
+ProtobufCAllocator *arena_pb(struct arena *a)
+{
+	return &a->pb;
+}

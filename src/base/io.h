@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whole reads and writes: EINTR and short transfers are resumed here and nowhere else. */
+#ifndef BASE_IO_H
+#define BASE_IO_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+/* Reads until len bytes or end of file. Returns the bytes read or -errno (no trail: the caller knows the noun). */
+ssize_t io_read(int fd, void *buf, size_t len) must_check;
+ssize_t io_pread(int fd, void *buf, size_t len, uint64_t off) must_check;
+/* Writes all of it. Returns 0 or -errno (no trail). */
+int io_write(int fd, const void *buf, size_t len) must_check;
+int io_pwrite(int fd, const void *buf, size_t len, uint64_t off) must_check;
+
+/*
+ * The whole of a file of unknown size (/proc), relative to dirfd (AT_FDCWD), as
+ * a malloc'ed NUL-terminated string. Returns its length or -errno with a trail.
+ */
+ssize_t io_slurp(int dirfd, const char *path, char **ret_text) must_check;
+
+#endif

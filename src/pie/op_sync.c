@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Waiting for each other: barriers between tasks, the commit, the parking place of a dump.
+ *
+ * Who dies of what: a task that fails writes on the board and exits; whoever
+ * waits sees `failed` and exits too. A task whose parent is gone exits: when
+ * the engine is killed the root notices, then its children, down the tree, so
+ * nothing is left of a restore without an engine. After `commit` nobody looks
+ * any more: that one store is the moment at which the restore has happened.
+ */
+#include <linux/futex.h>
+#include <linux/time_types.h>
+
+#include "pie/blob.h"
+
+enum { CHECK_NS = 20 * 1000 * 1000 };
+
+void futex_wait(uint32_t *word, uint32_t value, long timeout_ns)
+{
+	struct __kernel_timespec t = { .tv_nsec = timeout_ns };
+
+	sys4(__NR_futex, word, FUTEX_WAIT, value, timeout_ns ? &t : 0);
+}
+
+void futex_wake_all(uint32_t *word)
+{
+	sys3(__NR_futex, word, FUTEX_WAKE, 0x7fffffff);
+}
+
+void pie_ring(struct pie_board *b)
+{
+	__atomic_add_fetch(&b->bell, 1, __ATOMIC_RELEASE);
+	futex_wake_all(&b->bell);
+}
+
+static _Noreturn void leave(void)
+{
+	for (;;)
+		sys1(__NR_exit_group, 1);
+}
+
+void pie_fail(struct pie_ctx *c, const struct prog_rec *rec, int err, uint64_t detail0, uint64_t detail1)
+{
+	struct pie_board *b = c->board;
+
+	if (!__atomic_exchange_n(&b->failed, 1, __ATOMIC_ACQ_REL)) {
+		b->fail_err = err;
+		b->fail_task = c->task;
+		b->fail_rec_va = (uint64_t)rec;
+		b->fail_detail[0] = detail0;
+		b->fail_detail[1] = detail1;
+		__atomic_store_n(&b->fail_ready, 1, __ATOMIC_RELEASE);
+	}
+	pie_ring(b);
+	leave();
+}
+
+static void leave_if_alone(struct pie_ctx *c)
+{
+	if (__atomic_load_n(&c->board->failed, __ATOMIC_ACQUIRE) || (int32_t)sys0(__NR_getppid) != c->parent ||
+	    (c->board->engine_pid && sys2(__NR_kill, c->board->engine_pid, 0) == -3 /* ESRCH */))
+		leave();
+}
+
+void op_barrier(struct pie_ctx *c, uint32_t k)
+{
+	struct pie_barrier *w = &c->board->barrier[k];
+
+	if (__atomic_add_fetch(&w->arrived, 1, __ATOMIC_ACQ_REL) == w->expected) {
+		__atomic_store_n(&w->open, 1, __ATOMIC_RELEASE);
+		futex_wake_all(&w->open);
+		pie_ring(c->board);
+	}
+	while (!__atomic_load_n(&w->open, __ATOMIC_ACQUIRE)) {
+		futex_wait(&w->open, 0, CHECK_NS);
+		if (!__atomic_load_n(&w->open, __ATOMIC_ACQUIRE))
+			leave_if_alone(c);
+	}
+}
+
+/* The threads of a task wait without looking around (parent 0): they end with their leader. */
+void op_commit(struct pie_ctx *c)
+{
+	struct pie_board *b = c->board;
+
+	__atomic_add_fetch(&b->arrived, 1, __ATOMIC_ACQ_REL);
+	pie_ring(b);
+	while (!__atomic_load_n(&b->commit, __ATOMIC_ACQUIRE)) {
+		futex_wait(&b->commit, 0, c->parent ? CHECK_NS : 0);
+		if (c->parent && !__atomic_load_n(&b->commit, __ATOMIC_ACQUIRE))
+			leave_if_alone(c);
+	}
+}
+
+/*
+ * A thread of a dump's target has answered all questions. The tracer will put
+ * its registers back; if the tracer is gone (killed), the thread goes back to
+ * its work by itself, from the frame the tracer left for this case.
+ */
+void op_park(struct pie_ctx *c)
+{
+	struct pie_board *b = c->board;
+
+	__atomic_add_fetch(&b->arrived, 1, __ATOMIC_ACQ_REL);
+	pie_ring(b);
+	while (!__atomic_load_n(&b->commit, __ATOMIC_ACQUIRE)) {
+		futex_wait(&b->commit, 0, CHECK_NS);
+		if (sys2(__NR_kill, b->engine_pid, 0) == -3 /* ESRCH */)
+			return;
+	}
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Page workers: they fill a task's memory at its final addresses.
+ *
+ * A worker is a raw clone3(CLONE_VM) without CLONE_THREAD: it shares the
+ * address space but is its own thread group with its own descriptors, so that
+ * nothing of it (an ID, a descriptor, a ring's helper thread) can stay in the
+ * restored task. Workers take chunks from one counter, so a single huge mapping
+ * spreads over all of them; with no workers the leader runs the same loop. All
+ * are reaped before any thread of the task is made, so their IDs never clash.
+ */
+#include <linux/falloc.h>
+#include <linux/fcntl.h>
+#include <linux/sched.h>
+#include <linux/wait.h>
+
+#include "pie/blob.h"
+
+struct worker {
+	struct pie_ctx *c;
+	const struct prog_rec *rec;
+	struct pie_fill *f;
+	int32_t fd[PIE_MAX_FILES]; /* 0: not open yet */
+};
+
+static int file_of(struct worker *w, uint32_t file, uint64_t off)
+{
+	const struct pie_file *names = (const struct pie_file *)w->f->files_va;
+	long fd;
+
+	if (!w->fd[file]) {
+		fd = sys4(__NR_openat, w->f->dirfd, names[file].name, (w->f->punch ? O_RDWR : O_RDONLY) | O_CLOEXEC, 0);
+		if (fd < 0)
+			pie_fail(w->c, w->rec, (int)-fd, file, off);
+		w->fd[file] = (int32_t)fd;
+	}
+	return w->fd[file];
+}
+
+static void fill_chunk(struct worker *w, const struct pie_chunk *k)
+{
+	int fd = file_of(w, k->file, k->off);
+	uint32_t done = 0;
+
+	while (done < k->len) {
+		long n = sys4(__NR_pread64, fd, k->va + done, k->len - done, k->off + done);
+
+		if (n == -4 /* EINTR */ || n == -11 /* EAGAIN */)
+			continue;
+		if (n <= 0)
+			pie_fail(w->c, w->rec, n ? (int)-n : 61 /* ENODATA: the file is too short */, k->file, k->off + done);
+		done += (uint32_t)n;
+	}
+	if (w->f->punch &&
+	    sys4(__NR_fallocate, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, k->off, k->len) < 0)
+		__atomic_add_fetch(&w->f->unpunched, 1, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&w->c->board->bytes, k->len, __ATOMIC_RELAXED);
+}
+
+static void fill_loop(struct worker *w)
+{
+	const struct pie_chunk *chunks = (const struct pie_chunk *)w->f->chunks_va;
+
+	for (;;) {
+		uint32_t i = __atomic_fetch_add(&w->f->next, 1, __ATOMIC_RELAXED);
+
+		if (i >= w->f->nchunks || __atomic_load_n(&w->c->board->failed, __ATOMIC_RELAXED))
+			break;
+		fill_chunk(w, &chunks[i]);
+	}
+	for (uint32_t i = 0; i < w->f->nfiles; i++)
+		if (w->fd[i])
+			sys1(__NR_close, w->fd[i]);
+}
+
+static void worker_main(void *arg)
+{
+	struct worker w = *(struct worker *)arg; /* the leader's copy is shared by all */
+
+	fill_loop(&w);
+	for (;;)
+		sys1(__NR_exit, 0);
+}
+
+/* A worker's ID comes from a list of numbers that no image needs; one that is taken meanwhile is passed over. */
+static long spawn(struct worker *w, uint32_t k, uint32_t *tid_at)
+{
+	const int32_t *tids = (const int32_t *)w->f->tids_va;
+	uint64_t low = w->f->stacks_va + k * PIE_STACK;
+	long r = -17;
+
+	while (r == -17 /* EEXIST */ && *tid_at < w->f->ntids) {
+		int32_t tid = tids[(*tid_at)++];
+		struct clone_args args = {
+			.flags = CLONE_VM,
+			.stack = low,
+			.stack_size = PIE_STACK,
+			.set_tid = (uint64_t)&tid,
+			.set_tid_size = 1,
+		};
+
+		r = pie_clone(&args, sizeof(args), low + PIE_STACK, worker_main, w);
+	}
+	return r;
+}
+
+static long now_ns(void)
+{
+	int64_t t[2];
+
+	sys2(__NR_clock_gettime, 1, t);
+	return t[0] * 1000000000 + t[1];
+}
+
+long op_fill(struct pie_ctx *c, const struct prog_rec *rec, struct pie_fill *f)
+{
+	struct worker w = { .c = c, .rec = rec, .f = f };
+	uint32_t started = 0, tid_at = 0;
+	long r = 0;
+
+	for (uint32_t i = 0; i < PIE_MAX_FILES; i++)
+		w.fd[i] = 0;
+	c->board->task[c->task].fill_from_ns = (uint64_t)now_ns();
+	for (; started < f->nworkers && r >= 0; started += r > 0)
+		r = spawn(&w, started, &tid_at);
+	if (!started)
+		fill_loop(&w); /* the serial path; also when not one worker can be had */
+	for (uint32_t i = 0; i < started; i++) {
+		int status = 0;
+
+		do
+			r = sys4(__NR_wait4, -1, &status, __WCLONE, 0);
+		while (r == -4);
+		if (r < 0 || status)
+			pie_fail(c, rec, 130 /* EOWNERDEAD: a worker was killed */, ~0ul, (uint64_t)status);
+	}
+	c->board->task[c->task].fill_to_ns = (uint64_t)now_ns();
+	return 0;
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The program a task runs: an array of fixed-size records, executed in order by
+ * the blob. Shared by the blob (no libc) and the engine (restore/prog.c and
+ * dump/remote.c assemble it), so it holds plain data only.
+ *
+ * Nearly every record is a system call: what a kind needs done inside a task it
+ * says as system calls with constant arguments, and the result of each is left
+ * in the record, where the engine reads it. The few other operations are those
+ * that no single system call can do.
+ *
+ * The blob, all programs of a tree, their data and the board lie in one memfd
+ * that is mapped shared, at the same address, in the engine and in every task.
+ * That address is free in all of them (plan/layout chooses it), so pointers in
+ * records are plain addresses and nothing is ever relocated:
+ *
+ *   hole_va  [ blob code | board | records and data ... ]   shared memfd
+ *            [ scratch: stacks of leader, threads, page workers ]  private, anonymous
+ *            [ the running kernel's vdso, parked ]
+ *
+ * Before a task runs free the engine removes the whole hole with one munmap.
+ */
+#ifndef PIE_PROG_H
+#define PIE_PROG_H
+
+#include <stdint.h>
+
+enum prog_op {
+	OP_NONE,     /* never assembled: running into zeroed memory is a failure, not a feature */
+	OP_JUMP,     /* go on at the record at arg0 */
+	OP_EXIT,     /* exit this thread with status arg0 (a helper) */
+	OP_SYSCALL,  /* nr(arg0..arg5); -4095..-1 is a failure unless PROG_MAY_FAIL */
+	OP_COPY,     /* memcpy(arg0, arg1, arg2) */
+	OP_BARRIER,  /* arrive at board barrier arg0 and wait until it opens */
+	OP_FORK,     /* make the task described by struct pie_fork at arg0 */
+	OP_REAP,     /* wait for child arg0 to end and reap it (a helper that has done its duty) */
+	OP_ZOMBIE,   /* wait until child arg0 is a zombie, leave it one */
+	OP_THREADS,  /* start arg1 threads from the struct pie_thread array at arg0 */
+	OP_FILL,     /* fill memory as struct pie_fill at arg0 says */
+	OP_COMMIT,   /* the last barrier: wait for the engine's word, or end if the engine is gone */
+	OP_SIGRETURN,/* take the registers from the signal frame at arg0; the end of a restored thread */
+	OP_PARK,     /* dump: tell the tracer, wait for it; if it dies, go back by the frame at arg0 */
+};
+
+enum prog_flag {
+	PROG_MAY_FAIL = 1, /* a failure is a result like any other */
+};
+
+/* One cache line. ref: bit i says that arg[i] is the address of an earlier record whose result is meant. */
+struct prog_rec {
+	uint16_t op, nr, flags, ref;
+	int64_t ret;
+	uint64_t arg[6];
+};
+_Static_assert(sizeof(struct prog_rec) == 64, "records are one cache line");
+
+/* A task to be made by OP_FORK. */
+struct pie_fork {
+	uint64_t flags;    /* clone3 flags besides none: CLONE_PARENT for a helper's charge */
+	uint64_t start_va; /* the child's first record */
+	uint32_t task;     /* its index on the board */
+	int32_t pid;       /* the PID it must get */
+	int32_t exit_signal;
+	uint32_t unused;
+};
+
+/* A thread to be made by OP_THREADS. */
+struct pie_thread {
+	uint64_t start_va, stack_va; /* its first record; the top of its stack in the scratch area */
+	int32_t tid;
+	uint32_t unused;
+};
+
+enum { PIE_FILE_NAME = 48 };
+
+/* A pages file, by its name in the image directory. */
+struct pie_file {
+	char name[PIE_FILE_NAME];
+};
+
+/* One read: len bytes at off of file number `file` go to va. Cut at 2 MiB boundaries of va by the engine. */
+struct pie_chunk {
+	uint64_t va, off;
+	uint32_t len, file;
+};
+
+/* The memory of one task. Every field but next and done is constant once the task exists. */
+struct pie_fill {
+	uint64_t chunks_va, files_va, tids_va; /* arrays of pie_chunk, pie_file, int32_t (IDs for workers) */
+	uint64_t stacks_va;                    /* worker k's stack ends at stacks_va + (k + 1) * PIE_STACK */
+	uint32_t nchunks, nfiles, ntids;
+	uint32_t nworkers; /* 0: the leader fills by itself (the serial path) */
+	uint32_t next;     /* atomic: the first chunk nobody has taken */
+	uint32_t punch;    /* auto-dedup: free the pages in the file once they are read */
+	int32_t dirfd;     /* the image directory in the task */
+	uint32_t unpunched;/* atomic: punches that failed */
+};
+
+enum { PIE_STACK = 8192, PIE_BARRIERS = 8, PIE_MAX_FILES = 64 };
+
+struct pie_barrier {
+	uint32_t arrived, expected, open; /* open is the futex */
+};
+
+/* What the engine sees of a task. */
+struct pie_task {
+	uint32_t born; /* set first of all: from here on the engine must kill it on failure */
+	int32_t pid;
+	uint64_t fill_from_ns, fill_to_ns;
+};
+
+/* The status page. Written by tasks with atomics, read by the engine; commit is the engine's alone. */
+struct pie_board {
+	uint32_t failed; /* 0, then 1: the first failure wins the right to fill in the next three */
+	int32_t fail_err;
+	uint32_t fail_task, fail_ready;
+	uint64_t fail_rec_va;    /* the record that failed */
+	uint64_t fail_detail[2]; /* OP_FILL: file number and offset */
+	uint32_t bell;           /* futex: rung at every arrival and failure, the engine sleeps here */
+	uint32_t arrived;        /* threads that stand at OP_COMMIT or OP_PARK */
+	uint32_t commit;         /* futex: 1 sends everybody home */
+	int32_t engine_pid;
+	uint64_t bytes;          /* filled so far, for progress */
+	struct pie_barrier barrier[PIE_BARRIERS];
+	struct pie_task task[];
+};
+
+/* Offset 0 of the blob: entered with these in registers, on a fresh stack, all signals blocked. */
+typedef void pie_entry_fn(struct pie_board *board, uint32_t task, struct prog_rec *start);
+
+#endif

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which pages of a task hold something: runs of pages out of /proc/PID/pagemap.
+ *
+ * PAGEMAP_SCAN (6.7) finds them in the kernel, a whole address space in a few
+ * ioctls. Where it is missing, the 64-bit entries are read and sorted out here,
+ * with less knowledge: the zero page looks like any other page then.
+ *
+ * A run may cross from one mapping into the next when both touch; the caller clips.
+ */
+#ifndef KERN_PAGEMAP_H
+#define KERN_PAGEMAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+/* Categories: the kernel's values (linux/fs.h), which older headers lack. */
+#define PAGEMAP_WPALLOWED  (UINT64_C(1) << 0)
+#define PAGEMAP_WRITTEN    (UINT64_C(1) << 1)
+#define PAGEMAP_FILE       (UINT64_C(1) << 2) /* page cache or shared memory, not a private copy */
+#define PAGEMAP_PRESENT    (UINT64_C(1) << 3)
+#define PAGEMAP_SWAPPED    (UINT64_C(1) << 4) /* any entry that is not present: swap, migration, markers */
+#define PAGEMAP_PFNZERO    (UINT64_C(1) << 5) /* the shared zero page */
+#define PAGEMAP_HUGE       (UINT64_C(1) << 6) /* mapped by a PMD */
+#define PAGEMAP_SOFT_DIRTY (UINT64_C(1) << 7)
+#define PAGEMAP_GUARD      (UINT64_C(1) << 8) /* MADV_GUARD_INSTALL; told since 6.15, else it reads as SWAPPED */
+
+struct pagemap_run {
+	uint64_t start_va, end_va;
+	uint64_t categories; /* of those asked for in want */
+};
+
+struct pagemap_runs { /* starts as {0}; grows; pagemap_runs_free() */
+	struct pagemap_run *run;
+	size_t n, cap;
+};
+
+struct pagemap {
+	int fd;
+	bool scan;  /* PAGEMAP_SCAN works */
+	bool guard; /* and knows PAGEMAP_GUARD */
+};
+
+struct pagemap_query { /* a page is taken when ((categories ^ inverted) & all) == all, and & any != 0 if any is set */
+	uint64_t inverted, all, any;
+	uint64_t want; /* reported in runs; runs that differ in these are not merged */
+};
+
+/* Pages with private contents: present or swapped, neither file pages, nor the zero page, nor guards. */
+extern const struct pagemap_query pagemap_private;
+/* Guard pages; nothing where the kernel does not tell them. */
+extern const struct pagemap_query pagemap_guard;
+
+/* Opens the pagemap of the process and finds out what the kernel knows. 0 or -errno with a trail. */
+int pagemap_open(int proc_fd, struct pagemap *ret_pm) must_check;
+void pagemap_close(struct pagemap *pm);
+
+/*
+ * Appends the runs in [start_va, end_va) to out, ascending. Without pm->scan every
+ * page in the range costs 8 bytes of reading: keep to mappings there. 0 or -errno with a trail.
+ */
+int pagemap_scan(const struct pagemap *pm, const struct pagemap_query *q, uint64_t start_va, uint64_t end_va,
+		 struct pagemap_runs *out) must_check;
+void pagemap_runs_free(struct pagemap_runs *runs);
+
+#endif

@@ -23,6 +23,18 @@
 #include "prog/asm.h"
 #include "snap/snap.h"
 
+/* What a kind remembers between its own calls during one dump or restore hangs here, arena-allocated by the kind. */
+enum kind_state {
+	KIND_STATE_PIPE,
+	KIND_STATE_GHOST,
+	KIND_STATE_UNIX,
+	KIND_STATE_EPOLL,
+	KIND_STATE_TTY,
+	KIND_STATE_LOCK,
+	KIND_STATE_SHMEM,
+	KIND_STATES,
+};
+
 /* ---- dump ------------------------------------------------------------------------------------ */
 
 /* What all kinds see of a running dump. */
@@ -33,6 +45,10 @@ struct dumping {
 	struct imgdir *dir;
 	uint32_t next_id;     /* the next file id; ids of other name spaces have their own counters in their kind */
 	struct files *files;  /* dump/files.c */
+	struct undo *undo;
+	struct dump_task *tasks; /* all living tasks of the tree */
+	size_t ntasks;
+	void *kind_state[KIND_STATES];
 };
 
 /* A task that is being dumped; its threads stand still. */
@@ -78,6 +94,8 @@ int dumping_file(struct dumping *d, const struct fd_facts *f, uint32_t *ret_id) 
 int dumping_link(struct dumping *d, int32_t pid, const char *link, uint32_t *ret_id) must_check;
 /* A new file id for an entry that a kind adds by itself (the regular file behind a fifo). */
 uint32_t dumping_next_id(struct dumping *d);
+/* Remembers what to do if the dump fails (newest first). arg lives in the arena. */
+void dumping_undo(struct dumping *d, void (*fn)(void *arg), void *arg);
 /* F_GETOWN_EX and F_GETSIG of fd as a message. */
 FownEntry *dumping_fown(struct dumping *d, int fd);
 
@@ -92,6 +110,7 @@ struct restoring {
 	struct prog_space *space;
 	struct rfiles *files;     /* restore/rfiles.c */
 	struct undo *undo;
+	void *kind_state[KIND_STATES];
 };
 
 /*

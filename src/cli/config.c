@@ -100,7 +100,8 @@ int config_file_apply(struct arena *a, const char *path, bool must_exist, struct
 	ssize_t len = io_slurp(AT_FDCWD, path, &text);
 	int r = 0, number = 0;
 
-	if (len == -ENOENT && !must_exist) {
+	/* $HOME may be another user's after su(1) */
+	if (!must_exist && (len == -ENOENT || len == -ENOTDIR || len == -EACCES)) {
 		err_clear();
 		return 0;
 	}

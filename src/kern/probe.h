@@ -7,6 +7,7 @@
 #define KERN_PROBE_H
 
 #include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -14,6 +15,12 @@
 
 /* arg: as in the row. */
 typedef int probe_fn(uint64_t arg, char *note);
+
+/* struct pm_scan_arg and PAGEMAP_SCAN of linux/fs.h, which Debian 12's headers (Linux 6.1) lack. */
+struct probe_scan {
+	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages, inverted, all, any, want;
+};
+#define PROBE_SCAN_IOCTL _IOWR('f', 16, struct probe_scan)
 
 /* probe_task.c */
 probe_fn probe_cap_any, probe_cap_all, probe_clone3_set_tid, probe_pidfd_open, probe_pidfd_getfd, probe_kcmp_file,

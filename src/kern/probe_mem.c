@@ -18,15 +18,11 @@
 /* Newer than the headers thaw builds with (Debian 12: Linux 6.1). */
 enum { CACHESTAT = 451, MSEAL = 462, PAGE = 4096 };
 
-struct scan_arg { /* linux/fs.h: struct pm_scan_arg */
-	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages, inverted, all, any, want;
-};
 struct query_arg { /* linux/fs.h: struct procmap_query */
 	uint64_t size, query_flags, query_addr, vma_start, vma_end, vma_flags, page_size, offset, inode;
 	uint32_t dev_major, dev_minor, name_len, build_id_len;
 	uint64_t name, build_id;
 };
-#define SCAN_IOCTL  _IOWR('f', 16, struct scan_arg)
 #define QUERY_IOCTL _IOWR('f', 17, struct query_arg)
 
 static void *page_map(void)
@@ -48,14 +44,14 @@ int probe_pagemap_scan_ioctl(uint64_t arg, char *note)
 {
 	auto_close int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	uint64_t at = (uint64_t)(uintptr_t)&fd & ~(uint64_t)(PAGE - 1), run[3];
-	struct scan_arg scan = {
+	struct probe_scan scan = {
 		.size = sizeof(scan), .start = at, .end = at + PAGE, .vec = (uint64_t)(uintptr_t)run, .vec_len = 1,
 		.all = 1 << 3, .want = 1 << 3, /* present */
 	};
 
 	(void)arg;
 	(void)note;
-	if (fd < 0 || ioctl(fd, SCAN_IOCTL, &scan) < 0)
+	if (fd < 0 || ioctl(fd, PROBE_SCAN_IOCTL, &scan) < 0)
 		return -errno;
 	return 0;
 }
@@ -178,7 +174,7 @@ int probe_madvise_known(uint64_t advice, char *note)
 
 int probe_cachestat_call(uint64_t arg, char *note)
 {
-	auto_close int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	auto_close int fd = memfd_create("probe", MFD_CLOEXEC); /* asking is for those who may write the file */
 	uint64_t range[2] = { 0, PAGE }, stat[5];
 
 	(void)arg;

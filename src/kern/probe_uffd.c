@@ -20,10 +20,6 @@ struct move_arg { /* struct uffdio_move */
 	int64_t moved;
 };
 #define MOVE_IOCTL _IOWR(UFFDIO, 0x05, struct move_arg)
-struct scan_arg { /* linux/fs.h: struct pm_scan_arg */
-	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages, inverted, all, any, want;
-};
-#define SCAN_IOCTL _IOWR('f', 16, struct scan_arg)
 enum { SCAN_WP_MATCHING = 1, SCAN_CHECK_WPASYNC = 2, PAGE_WRITTEN = 1 << 1 };
 
 /* Returns a descriptor with these features, or -errno. */
@@ -72,11 +68,11 @@ static int move_test(char *pages)
 static int written_take(int pagemap, const char *page)
 {
 	uint64_t run[3], at = (uint64_t)(uintptr_t)page;
-	struct scan_arg scan = {
+	struct probe_scan scan = {
 		.size = sizeof(scan), .flags = SCAN_WP_MATCHING | SCAN_CHECK_WPASYNC, .start = at, .end = at + PAGE,
 		.vec = (uint64_t)(uintptr_t)run, .vec_len = 1, .all = PAGE_WRITTEN, .want = PAGE_WRITTEN,
 	};
-	int n = ioctl(pagemap, SCAN_IOCTL, &scan);
+	int n = ioctl(pagemap, PROBE_SCAN_IOCTL, &scan);
 
 	return n < 0 ? -errno : n;
 }

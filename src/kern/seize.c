@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Stopping a process tree (seize.h). Runs in the engine, before it has other threads.
+ *
+ * Level by level: the tasks of one level are seized, waited for together, and
+ * settled: a task is settled when its leader stands and as many threads stand as the
+ * kernel counts in it, so nothing in it can make threads or children any more. Only then are
+ * its children read, so that no fork is missed. What a level can still do to a level
+ * above that was read already is to die and leave orphans: they go to the first living thread of a
+ * subreaper or init, so at the end the leaders' lists are read again until nothing is new.
+ *
+ * Leaders are seized alone first: most processes have no other thread, and one stat
+ * is cheaper than a listing.
+ */
+#include "kern/seize.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/trace.h"
+#include "kern/tracees.h"
+
+enum { DEFAULT_TIMEOUT_MS = 10000 };
+
+struct member { /* a task of the tree, and what we know of it on the way */
+	struct seize_task task; /* first: handed out */
+	struct tracee **thread;
+	size_t n_threads;
+	unsigned int gen;
+	bool settled, gone;
+	UT_hash_handle hh;
+};
+
+struct seizer {
+	struct seize out; /* first: handed out */
+	struct arena *a;
+	struct tracees set;
+	struct member *by_pid; /* uthash */
+	struct ptrace_waiter waiter;
+	uint64_t timeout_ns;
+};
+
+/* --- refusals ----------------------------------------------------------------------------------- */
+
+static bool is_gone(int r)
+{
+	return r == -ESRCH || r == -ENOENT;
+}
+
+static int refuse_traced(pid_t tracer, const char *comm, pid_t pid)
+{
+	char name[PROC_COMM_LEN] = "?";
+	int fd = proc_open(tracer);
+
+	if (fd >= 0) {
+		if (proc_comm_read(fd, 0, name) < 0)
+			name[0] = '?';
+		close(fd);
+	}
+	return err_say(EBUSY, "task %d (%s) is traced by task %d (%s)", pid, comm, tracer, name);
+}
+
+/* Why the thread could not be seized: 0 when it is dead or dying, which is no reason to give up. */
+static int explain(struct seizer *z, struct member *m, pid_t tid, int seize_error)
+{
+	struct proc_status status;
+	struct proc_stat stat;
+	int r = proc_stat_read(m->task.proc_fd, tid, &stat);
+
+	if (is_gone(r) || (!r && (stat.state == 'Z' || stat.state == 'X')))
+		return 0;
+	if (r < 0)
+		return r;
+	if (stat.flags & PROC_KTHREAD)
+		return err_say(EINVAL, "task %d (%s) is a kernel thread", m->task.pid, stat.comm);
+	r = proc_status_read(m->task.proc_fd, tid, z->a, &status);
+	if (r < 0)
+		return is_gone(r) ? 0 : r;
+	if (status.tracer_pid)
+		return refuse_traced(status.tracer_pid, stat.comm, m->task.pid);
+	return err_set(-seize_error, "task %d (%s): stop thread %d by ptrace", m->task.pid, stat.comm, tid);
+}
+
+static int refuse_ancestor(pid_t root)
+{
+	pid_t pid = getpid();
+
+	while (pid > 0 && pid != root) {
+		struct proc_stat stat;
+		int fd = proc_open(pid);
+		int r = fd < 0 ? fd : proc_stat_read(fd, 0, &stat);
+
+		if (fd >= 0)
+			close(fd);
+		if (r < 0)
+			return is_gone(r) ? 0 : r;
+		pid = stat.ppid;
+	}
+	if (pid != root)
+		return 0;
+	return err_say(EINVAL, "task %d is thaw itself or one of its ancestors, which cannot be stopped from inside", root);
+}
+
+static int refuse_late(struct seizer *z, const struct tracee *late)
+{
+	unsigned int ms = (unsigned int)(z->timeout_ns / 1000000);
+	struct proc_stat stat;
+	int fd = proc_open(late->tid);
+	int r = fd < 0 ? fd : proc_stat_read(fd, late->tid, &stat);
+
+	if (fd >= 0)
+		close(fd);
+	if (r < 0)
+		return err_say(ETIMEDOUT, "thread %d did not stop within %u ms", late->tid, ms);
+	return err_say(ETIMEDOUT, "task %d (%s) did not stop within %u ms: it is in state %c%s", late->tid, stat.comm, ms,
+		       stat.state, stat.state == 'D' ? ", waiting for the kernel" : "");
+}
+
+/* --- one task ----------------------------------------------------------------------------------- */
+
+static void member_close(struct member *m)
+{
+	if (m->task.proc_fd >= 0)
+		close(m->task.proc_fd);
+	m->task.proc_fd = -1;
+}
+
+/* Stops one thread of m, unless that has begun already. */
+static int member_stop_thread(struct seizer *z, struct member *m, pid_t tid)
+{
+	struct tracee *t = tracees_find(&z->set, tid);
+	int r;
+
+	if (!t || t->state == TRACEE_DIED) {
+		r = tracees_seize(&z->set, tid, &t);
+		if (r < 0)
+			return r == -ESRCH ? 0 : explain(z, m, tid, r);
+		arena_add(z->a, &m->thread, &m->n_threads, t);
+	}
+	t->gen = m->gen;
+	return 0;
+}
+
+/* Stops the threads that are listed now; those that are not listed any more are forgotten. */
+static int member_list(struct seizer *z, struct member *m)
+{
+	pid_t *tids;
+	size_t n;
+	int r = proc_threads(m->task.proc_fd, z->a, &tids, &n);
+
+	m->gen++;
+	for (size_t i = 0; !r && i < n; i++)
+		r = member_stop_thread(z, m, tids[i]);
+	if (r < 0)
+		return is_gone(r) ? 0 : r;
+	for (size_t i = 0; i < m->n_threads; i++)
+		if (m->thread[i]->gen != m->gen && m->thread[i]->state == TRACEE_STOPPED)
+			tracees_expect(&z->set, m->thread[i]); /* killed by an exec: reap it */
+	return 0;
+}
+
+static size_t member_stopped(const struct member *m)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < m->n_threads; i++)
+		n += m->thread[i]->state == TRACEE_STOPPED;
+	return n;
+}
+
+static void member_end(struct member *m, bool zombie)
+{
+	m->settled = true;
+	m->gone = !zombie;
+	m->task.state = SEIZE_ZOMBIE;
+	m->task.exit_code = m->task.stat.exit_code;
+}
+
+/* Does a thread stand that no exit_group() has woken again? */
+static bool member_lives(const struct member *m)
+{
+	for (size_t i = 0; i < m->n_threads; i++) {
+		struct proc_stat stat;
+
+		if (m->thread[i]->state == TRACEE_STOPPED &&
+		    !proc_stat_read(m->task.proc_fd, m->thread[i]->tid, &stat) && stat.state == 't')
+			return true;
+	}
+	return false;
+}
+
+/* The leader is dead: so is the task, or soon, unless other threads of it stand here alive. */
+static int member_settle_dead(struct seizer *z, struct member *m)
+{
+	if (m->task.stat.num_threads <= 1) {
+		member_end(m, m->task.stat.state == 'Z');
+		return 0;
+	}
+	if (member_lives(m))
+		return err_say(ENOTSUP, "task %d (%s): its first thread has exited before the others, "
+			       "which is not supported yet", m->task.pid, m->task.stat.comm);
+	return member_list(z, m);
+}
+
+/* One step towards a task that stands for good; m->settled tells. */
+static int member_settle(struct seizer *z, struct member *m)
+{
+	struct tracee *leader = tracees_find(&z->set, m->task.pid);
+	struct proc_stat *stat = &m->task.stat;
+	size_t before = m->n_threads;
+	int r = proc_stat_read(m->task.proc_fd, 0, stat);
+
+	if (is_gone(r)) {
+		member_end(m, false);
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	if (stat->state == 'Z' || stat->state == 'X')
+		return member_settle_dead(z, m);
+	if (!leader || leader->state == TRACEE_DIED) /* an exec in another thread has renewed it */
+		return member_stop_thread(z, m, m->task.pid);
+	if (stat->state != 't') {
+		tracees_expect(&z->set, leader);
+		return 0;
+	}
+	if (member_stopped(m) != stat->num_threads)
+		r = member_list(z, m);
+	if (r < 0)
+		return r;
+	/* nothing new, nothing lost: what the kernel counts besides is just being reaped */
+	m->settled = !z->set.n_pending || (member_stopped(m) == stat->num_threads && m->n_threads == before);
+	return 0;
+}
+
+/* --- the tree ----------------------------------------------------------------------------------- */
+
+static int tree_add(struct seizer *z, pid_t pid, struct seize_task *parent)
+{
+	struct member *m;
+	int fd;
+
+	HASH_FIND(hh, z->by_pid, &pid, sizeof(pid), m);
+	if (m && !m->gone)
+		return 0;
+	if (pid == getpid())
+		return err_say(EINVAL, "thaw itself (task %d) is part of the tree", pid);
+	fd = proc_open(pid);
+	if (fd < 0)
+		return is_gone(fd) ? 0 : fd;
+	if (m)
+		HASH_DEL(z->by_pid, m);
+	m = arena_alloc(z->a, sizeof(*m));
+	m->task = (struct seize_task){ .pid = pid, .proc_fd = fd, .parent = parent };
+	HASH_ADD(hh, z->by_pid, task.pid, sizeof(pid), m);
+	arena_add(z->a, &z->out.tasks, &z->out.n_tasks, &m->task);
+	m->gen++;
+	return member_stop_thread(z, m, pid);
+}
+
+/* Settles the tasks from `from` on. */
+static int tree_settle(struct seizer *z, size_t from)
+{
+	bool again = true;
+
+	while (again) {
+		struct tracee *late = NULL;
+		int r = tracees_wait(&z->set, &z->waiter, &late);
+		if (late)
+			return refuse_late(z, late);
+		if (r < 0)
+			return r;
+		again = false;
+		for (size_t i = from; !r && i < z->out.n_tasks; i++) {
+			struct member *m = (struct member *)z->out.tasks[i];
+
+			if (!m->settled)
+				r = member_settle(z, m);
+			again = again || !m->settled;
+		}
+		if (!r && again && !z->set.n_pending) /* somebody is on his way out */
+			r = ptrace_waiter_pause(&z->waiter);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int add_children(struct seizer *z, struct seize_task *parent, pid_t *pids, size_t n)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < n; i++)
+		r = tree_add(z, pids[i], parent);
+	return r;
+}
+
+/* Adds the children that one thread, or all threads, of a task have. */
+static int tree_descend(struct seizer *z, struct seize_task *t, bool leader_only)
+{
+	const struct member *m = (const struct member *)t;
+	pid_t *pids = NULL;
+	size_t n = 0;
+	int r = 0;
+
+	if (t->state == SEIZE_ZOMBIE)
+		return 0;
+	if (leader_only)
+		r = proc_children(t->proc_fd, t->pid, z->a, &pids, &n);
+	for (size_t i = 0; !leader_only && !r && i < m->n_threads; i++)
+		if (m->thread[i]->state == TRACEE_STOPPED)
+			r = proc_children(t->proc_fd, m->thread[i]->tid, z->a, &pids, &n);
+	if (is_gone(r)) /* killed: its children are in some other list now */
+		r = 0;
+	return r < 0 ? r : add_children(z, t, pids, n);
+}
+
+/* Everything below the tasks that were added since `from`, level by level. */
+static int tree_grow(struct seizer *z, size_t from)
+{
+	int r = 0;
+
+	while (!r && from < z->out.n_tasks) {
+		size_t to = z->out.n_tasks;
+
+		r = tree_settle(z, from);
+		for (; !r && from < to; from++)
+			r = tree_descend(z, z->out.tasks[from], false);
+	}
+	return r;
+}
+
+static int tree_stop(struct seizer *z, pid_t root)
+{
+	size_t from = 0, known;
+	int r = tree_add(z, root, NULL);
+
+	if (!r && !z->out.n_tasks)
+		return err_say(ESRCH, "there is no task %d", root);
+	while (!r) {
+		r = tree_grow(z, from);
+		known = from = z->out.n_tasks;
+		for (size_t i = 0; !r && i < known; i++)
+			r = tree_descend(z, z->out.tasks[i], true);
+		if (!r && z->out.n_tasks == known)
+			break;
+	}
+	return r;
+}
+
+/* --- the result --------------------------------------------------------------------------------- */
+
+static void member_fill(struct seizer *z, struct member *m)
+{
+	struct seize_task *t = &m->task;
+
+	t->ppid = t->stat.ppid;
+	t->pgid = t->stat.pgrp;
+	t->sid = t->stat.session;
+	memcpy(t->comm, t->stat.comm, sizeof(t->comm));
+	t->tids = arena_alloc(z->a, m->n_threads * sizeof(*t->tids));
+	for (size_t i = 0; i < m->n_threads; i++) {
+		if (m->thread[i]->state != TRACEE_STOPPED)
+			continue;
+		t->tids[t->n_tids++] = m->thread[i]->tid;
+		if (m->thread[i]->stop_sig) {
+			t->state = SEIZE_STOPPED;
+			t->stop_sig = m->thread[i]->stop_sig;
+		}
+	}
+	z->out.n_threads += t->n_tids;
+}
+
+/* A PID that was reused between its parent's list and our seize belongs to a stranger. */
+static bool is_stranger(const struct seize_task *t)
+{
+	return t->parent && t->stat.ppid != t->parent->pid;
+}
+
+/* Drops the tasks that are gone and fills in the rest. */
+static int tree_finish(struct seizer *z, pid_t root)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < z->out.n_tasks; i++) {
+		struct member *m = (struct member *)z->out.tasks[i];
+
+		if (m->gone) {
+			member_close(m);
+			continue;
+		}
+		if (is_stranger(&m->task))
+			return err_say(EAGAIN, "task %d (%s) is not the child of task %d any more", m->task.pid,
+				       m->task.stat.comm, m->task.parent->pid);
+		member_fill(z, m);
+		z->out.tasks[n++] = &m->task;
+	}
+	z->out.n_tasks = n;
+	if (!n || z->out.tasks[0]->pid != root || z->out.tasks[0]->state == SEIZE_ZOMBIE)
+		return err_say(ESRCH, "task %d has exited", root);
+	return 0;
+}
+
+int seize_tree(pid_t root, uint64_t timeout_ns, struct arena *a, struct seize **ret_seize)
+{
+	struct seizer *z = arena_alloc(a, sizeof(*z));
+	int r;
+
+	z->a = z->set.a = a;
+	z->timeout_ns = timeout_ns ? timeout_ns : DEFAULT_TIMEOUT_MS * UINT64_C(1000000);
+	if (root <= 0)
+		return err_say(EINVAL, "%d is no PID", root);
+	r = refuse_ancestor(root);
+	if (r < 0)
+		return r;
+	ptrace_waiter_begin(&z->waiter, trace_now_ns() + z->timeout_ns);
+	r = tree_stop(z, root);
+	if (!r)
+		r = tree_finish(z, root);
+	ptrace_waiter_end(&z->waiter);
+	if (r < 0) {
+		seize_release(&z->out, 0);
+		return r;
+	}
+	*ret_seize = &z->out;
+	return 0;
+}
+
+void seize_release(struct seize *s, int sig)
+{
+	struct seizer *z = (struct seizer *)s;
+
+	if (!s)
+		return;
+	for (size_t i = 0; i < s->n_tasks; i++) {
+		struct member *m = (struct member *)s->tasks[i];
+
+		if (sig && m->task.state != SEIZE_ZOMBIE)
+			kill(m->task.pid, sig);
+		member_close(m);
+	}
+	if (sig == SIGKILL)
+		tracees_reap(&z->set);
+	else
+		tracees_detach(&z->set);
+	tracees_drop(&z->set);
+	HASH_CLEAR(hh, z->by_pid);
+	*s = (struct seize){ 0 };
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The threads that one seize is stopping: a set by TID with a list of those still on their way.
+ *
+ * Only seize.c uses this. All are interrupted first and waited for together, since
+ * one may be able to stop only after another was reaped (an exec waits for the
+ * threads that it killed), and because it is quicker.
+ */
+#ifndef KERN_TRACEES_H
+#define KERN_TRACEES_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <uthash.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "kern/ptrace.h"
+
+enum tracee_state { TRACEE_PENDING, TRACEE_STOPPED, TRACEE_DIED };
+
+struct tracee {
+	pid_t tid;
+	enum tracee_state state;
+	int stop_sig;     /* of the group stop it stands in, else 0 */
+	unsigned int gen; /* seize.c: the listing it was last seen in */
+	UT_hash_handle hh;
+};
+
+struct tracees {
+	struct arena *a;
+	struct tracee *by_tid;   /* uthash */
+	struct tracee **pending; /* arena; compacted as they stop */
+	size_t n_pending, cap_pending;
+};
+
+struct tracee *tracees_find(struct tracees *set, pid_t tid);
+
+/*
+ * Seizes and interrupts tid, which becomes pending; a dead tracee of that number is replaced. 0 and
+ * *ret_tracee, or -errno with a trail: -ESRCH gone, -EPERM anything from a zombie to a rival tracer.
+ */
+int tracees_seize(struct tracees *set, pid_t tid, struct tracee **ret_tracee) must_check;
+
+/* Takes it for running again, after something else than we stopped it from being what it was. */
+void tracees_expect(struct tracees *set, struct tracee *t);
+
+/* Waits until nothing is pending: 0; or -ETIMEDOUT, and *ret_late is one that did not stop. */
+int tracees_wait(struct tracees *set, struct ptrace_waiter *w, struct tracee **ret_late) must_check;
+
+/* Lets all go that stand. The set stays, for tracees_reap() and tracees_drop(). */
+void tracees_detach(struct tracees *set);
+/* After a SIGKILL to all: waits for their ends, 10 s at most. */
+void tracees_reap(struct tracees *set);
+/* Frees the hash table; the rest is the arena's. */
+void tracees_drop(struct tracees *set);
+
+#endif

@@ -32,6 +32,8 @@ enum kind_state {
 	KIND_STATE_TTY,
 	KIND_STATE_LOCK,
 	KIND_STATE_SHMEM,
+	KIND_STATE_CREDS,
+	KIND_STATE_RLIMIT,
 	KIND_STATES,
 };
 
@@ -56,6 +58,7 @@ struct dump_task {
 	struct snap_task *t;
 	int32_t pid;
 	int pidfd;
+	int proc_fd;          /* /proc/PID, for kern/proc.h */
 	struct proc_stat stat;
 	struct proc_status status;
 	struct map *maps;
@@ -67,6 +70,7 @@ struct dump_task {
 struct dump_thread {
 	struct dump_task *task;
 	int32_t tid;
+	uint64_t sigmask;     /* what it had blocked when it was stopped (ptrace_get_sigmask), before thaw blocked all */
 	CoreEntry *core;
 };
 

@@ -24,8 +24,8 @@ static struct json_object *base64(const uint8_t *p, size_t len)
 		v |= i + 2 < len ? p[i + 2] : 0;
 		out[o] = digit[v >> 18];
 		out[o + 1] = digit[v >> 12 & 63];
-		out[o + 2] = i + 1 < len ? digit[v >> 6 & 63] : '=';
-		out[o + 3] = i + 2 < len ? digit[v & 63] : '=';
+		out[o + 2] = (char)(i + 1 < len ? digit[v >> 6 & 63] : '=');
+		out[o + 3] = (char)(i + 2 < len ? digit[v & 63] : '=');
 	}
 	return json_object_new_string_len(out, (int)out_len);
 }

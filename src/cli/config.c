@@ -44,7 +44,7 @@ static int value_cut(char *s, char **ret_value, char **ret_rest)
 /* Splits "NAME [VALUE] [# comment]"; *ret_name is "" for a line that says nothing. */
 static int line_split(char *line, char **ret_name, char **ret_value)
 {
-	char *rest, *name = skip_blanks(line);
+	char *rest = line, *name = skip_blanks(line);
 	int r;
 
 	*ret_value = NULL;

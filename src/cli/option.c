@@ -108,7 +108,6 @@ static int number_parse(const struct option_row *row, const char *value, int64_t
 static int size_parse(const struct option_row *row, const char *value, uint64_t *ret_size)
 {
 	static const char unit[] = "KMG";
-	const char *at;
 	char *end;
 	uint64_t n;
 	int shift = 0;
@@ -118,7 +117,8 @@ static int size_parse(const struct option_row *row, const char *value, uint64_t 
 	errno = 0;
 	n = strtoull(value, &end, 10);
 	if (*end) {
-		at = strchr(unit, toupper((unsigned char)*end));
+		const char *at = strchr(unit, toupper((unsigned char)*end));
+
 		if (!at || end[1])
 			return err_say(EINVAL, "--%s: '%s' is not a size (a number, then K, M or G)", row->name, value);
 		shift = 10 * (int)(at - unit + 1);
@@ -198,6 +198,8 @@ int option_store(struct arena *a, const struct option_row *row, bool negated, co
 
 	if (row->refused && !negated)
 		return err_say(ENOTSUP, "--%s is not supported yet", row->name);
+	if (!value && option_has_arg(row) && !option_arg_optional(row))
+		return err_say(EINVAL, "--%s needs a value: %s", row->name, row->arg);
 	if (value && !*value && row->type != OPTION_COUNT)
 		return err_say(EINVAL, "--%s: its value is empty", row->name);
 	switch (row->type) {

@@ -40,8 +40,8 @@ static void summary_print(size_t required_missing, size_t missing)
 		printf("Does not look good: %zu of %d features are missing, %zu of them required.\n", missing, FEATURE_COUNT,
 		       required_missing);
 	else if (missing)
-		printf("Looks good: all that is required is there. %zu of %d features are missing; their lines say what that costs.\n",
-		       missing, FEATURE_COUNT);
+		printf("Looks good: all that is required is there. %zu of %d features are missing; their lines say what that "
+		       "costs.\n", missing, FEATURE_COUNT);
 	else
 		printf("Looks good.\n");
 }

@@ -221,7 +221,9 @@ static int sources_apply(struct words *w, struct opts *ret)
 
 static int hint_add(struct arena *a, enum cmd cmd, int r)
 {
-	return err_adopt(-r, arena_printf(a, "%s (see thaw %s%s--help)", err_text(), cmd_name(cmd), cmd == CMD_COUNT ? "" : " "));
+	const char *blank = cmd == CMD_COUNT ? "" : " ";
+
+	return err_adopt(-r, arena_printf(a, "%s (see thaw %s%s--help)", err_text(), cmd_name(cmd), blank));
 }
 
 int cmdline_parse(struct arena *a, int argc, char **argv, struct opts *ret)

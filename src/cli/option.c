@@ -144,7 +144,7 @@ static int word_parse(const struct option_row *row, const char *value, int *ret_
 	return err_say(EINVAL, "--%s: '%s' is not one of its words (%s, ...)", row->name, value, row->word[0]);
 }
 
-/* -v: one more; -vvv arrives as the value "vv"; else a number, of which everything above the last level means the last. */
+/* -v: one more; -vvv arrives as the value "vv"; else a number, and a number above the last level means the last. */
 static int count_store(const struct option_row *row, const char *value, int *count)
 {
 	int64_t n = *count;

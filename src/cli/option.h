@@ -63,6 +63,7 @@ const struct option_row *option_find(const char *name, bool *ret_negated);
  * Stores value (NULL: none was given) in o; refuses what is not built and what
  * is out of limits. List items live in the arena, texts where value lives.
  */
-int option_store(struct arena *a, const struct option_row *row, bool negated, const char *value, struct opts *o) must_check;
+int option_store(struct arena *a, const struct option_row *row, bool negated, const char *value,
+		 struct opts *o) must_check;
 
 #endif

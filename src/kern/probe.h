@@ -28,7 +28,8 @@ probe_fn probe_cap_any, probe_cap_all, probe_clone3_set_tid, probe_pidfd_open, p
 	probe_prctl_timer_ids, probe_timerfd_ticks, probe_ns_time, probe_xsave_states;
 
 /* probe_ptrace.c */
-probe_fn probe_ptrace_seize, probe_ptrace_peeksiginfo, probe_ptrace_rseq, probe_ptrace_syscall_info, probe_ptrace_seccomp;
+probe_fn probe_ptrace_seize, probe_ptrace_peeksiginfo, probe_ptrace_rseq, probe_ptrace_syscall_info,
+	probe_ptrace_seccomp;
 
 /* probe_mem.c */
 probe_fn probe_vm_readv, probe_pagemap_scan_ioctl, probe_procmap_query, probe_map_files_open, probe_memfd_make,

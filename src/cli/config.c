@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Configuration files (config.h). The syntax is CRIU's: NAME [VALUE] # comment, VALUE in double quotes with \" inside. */
+/* Configuration files (config.h). Syntax as CRIU: NAME [VALUE] # comment, VALUE in double quotes with \" inside. */
 #include "cli/config.h"
 
 #include <ctype.h>

@@ -51,6 +51,11 @@ struct pagemap_query { /* a page is taken when ((categories ^ inverted) & all) =
 
 /* Pages with private contents: present or swapped, neither file pages, nor the zero page, nor guards. */
 extern const struct pagemap_query pagemap_private;
+/*
+ * The same for mappings without a file. To know file pages the kernel must look at
+ * every page's descriptor; not asking is several times quicker (2 GiB of 4 KiB pages: 3 instead of 20 ms).
+ */
+extern const struct pagemap_query pagemap_anon;
 /* Guard pages; nothing where the kernel does not tell them. */
 extern const struct pagemap_query pagemap_guard;
 

@@ -37,20 +37,32 @@ static int file_of(struct worker *w, uint32_t file, uint64_t off)
 	return w->fd[file];
 }
 
+/* Reads the rest of a chunk that came short: one piece after the other, from byte `done` on. */
+static void fill_rest(struct worker *w, const struct pie_chunk *k, int fd, uint64_t done)
+{
+	const struct pie_iov *v = (const struct pie_iov *)k->iovs_va;
+	uint64_t at = 0; /* where in the chunk the piece begins */
+
+	for (uint32_t i = 0; i < k->niovs; at += v[i++].len) {
+		while (done < at + v[i].len) {
+			long n = sys4(__NR_pread64, fd, v[i].va + (done - at), at + v[i].len - done, k->off + done);
+
+			if (n == -4 /* EINTR */ || n == -11 /* EAGAIN */)
+				continue;
+			if (n <= 0) /* 61: ENODATA, the file is too short */
+				pie_fail(w->c, w->rec, n ? (int)-n : 61, k->file, k->off + done);
+			done += (uint64_t)n;
+		}
+	}
+}
+
 static void fill_chunk(struct worker *w, const struct pie_chunk *k)
 {
 	int fd = file_of(w, k->file, k->off);
-	uint32_t done = 0;
+	long n = sys4(__NR_preadv, fd, k->iovs_va, k->niovs, k->off);
 
-	while (done < k->len) {
-		long n = sys4(__NR_pread64, fd, k->va + done, k->len - done, k->off + done);
-
-		if (n == -4 /* EINTR */ || n == -11 /* EAGAIN */)
-			continue;
-		if (n <= 0)
-			pie_fail(w->c, w->rec, n ? (int)-n : 61 /* ENODATA: the file is too short */, k->file, k->off + done);
-		done += (uint32_t)n;
-	}
+	if (n != (long)k->len)
+		fill_rest(w, k, fd, n > 0 ? (uint64_t)n : 0);
 	if (w->f->punch &&
 	    sys4(__NR_fallocate, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, k->off, k->len) < 0)
 		__atomic_add_fetch(&w->f->unpunched, 1, __ATOMIC_RELAXED);

@@ -78,10 +78,15 @@ struct pie_file {
 	char name[PIE_FILE_NAME];
 };
 
-/* One read: len bytes at off of file number `file` go to va. Cut at 2 MiB boundaries of va by the engine. */
+/* As struct iovec. */
+struct pie_iov {
+	uint64_t va, len;
+};
+
+/* One read: len bytes at off of file number `file` go to the niovs pieces of memory (page/chunk.h cuts them). */
 struct pie_chunk {
-	uint64_t va, off;
-	uint32_t len, file;
+	uint64_t off, iovs_va;
+	uint32_t len, niovs, file, unused;
 };
 
 /* The memory of one task. Every field but next and done is constant once the task exists. */

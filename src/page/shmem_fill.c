@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Filling shared memory objects (shmem_fill.h). Runs in the engine, when the
+ * root task exists: the engine never forks after it has threads.
+ *
+ * Pages go from the page cache straight into the object's mapping by pread, one
+ * copy. Work is cut at CHUNK_LEN of the file and taken from one counter.
+ */
+#include "page/shmem_fill.h"
+
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+
+enum { PIECE = 2 << 20, MAX_THREADS = 64 };
+
+struct piece {
+	const struct shmem_job *job;
+	int file;          /* the pages file */
+	uint32_t pages_id;
+	uint64_t at, off, len; /* in the object, in the file, bytes */
+};
+
+struct fill {
+	struct piece *pieces;
+	size_t n;
+	_Atomic size_t next;
+	_Atomic int err;
+	bool punch;
+	_Atomic uint64_t *done;
+	pthread_mutex_t lock; /* guards why */
+	char why[512];
+};
+
+static int fill_piece(struct fill *f, const struct piece *k)
+{
+	void *to = mmap(NULL, k->len, PROT_READ | PROT_WRITE, MAP_SHARED, k->job->fd, (off_t)k->at);
+	ssize_t n;
+
+	if (to == MAP_FAILED)
+		return err_set(errno, "map shared memory object %lu", k->job->obj->shmid);
+	n = io_pread(k->file, to, k->len, k->off);
+	munmap(to, k->len);
+	if (n < 0)
+		return err_set((int)-n, "pages-%u.img: read at offset %lu", k->pages_id, k->off);
+	if ((uint64_t)n < k->len)
+		return err_say(ENODATA, "pages-%u.img: the file ends before offset %lu, where pages should be", k->pages_id,
+			       k->off + (uint64_t)n);
+	if (f->punch && fallocate(k->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)k->off, (off_t)k->len) < 0)
+		errno = 0; /* not fatal: the image only stays larger */
+	atomic_fetch_add(f->done, k->len);
+	return 0;
+}
+
+static void *fill_thread(void *arg)
+{
+	struct fill *f = arg;
+
+	for (;;) {
+		size_t i = atomic_fetch_add(&f->next, 1);
+		int err;
+
+		if (i >= f->n || atomic_load(&f->err))
+			return NULL;
+		err = fill_piece(f, &f->pieces[i]);
+		if (err < 0) {
+			pthread_mutex_lock(&f->lock);
+			if (!atomic_load(&f->err)) {
+				snprintf(f->why, sizeof(f->why), "%s", err_text());
+				atomic_store(&f->err, err);
+			}
+			pthread_mutex_unlock(&f->lock);
+		}
+	}
+}
+
+static size_t cut(const struct shmem_job *job, int file, struct piece *out)
+{
+	const struct snap_pages *p = &job->obj->pages;
+	uint64_t off = 0;
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->nruns; i++) {
+		uint64_t at = p->runs[i]->vaddr, left = p->runs[i]->nr_pages * SNAP_PAGE;
+
+		if (!(p->runs[i]->flags & PE_PRESENT))
+			continue;
+		while (left) {
+			uint64_t len = left < PIECE ? left : PIECE;
+
+			if (out)
+				out[n] = (struct piece){ job, file, p->pages_id, at, off, len };
+			n++;
+			at += len;
+			off += len;
+			left -= len;
+		}
+	}
+	return n;
+}
+
+static int run(struct fill *f, unsigned nthreads)
+{
+	pthread_t th[MAX_THREADS];
+	unsigned started = 0;
+
+	for (; started + 1 < nthreads && started < MAX_THREADS; started++)
+		if (pthread_create(&th[started], NULL, fill_thread, f))
+			break; /* fewer hands, the same work */
+	fill_thread(f);
+	while (started)
+		pthread_join(th[--started], NULL);
+	return atomic_load(&f->err) ? err_adopt(-atomic_load(&f->err), f->why) : 0;
+}
+
+int shmem_fill(int dirfd, const struct shmem_job *jobs, size_t njobs, unsigned nthreads, bool punch, _Atomic uint64_t *done)
+{
+	struct fill f = { .punch = punch, .done = done, .lock = PTHREAD_MUTEX_INITIALIZER };
+	auto_free int *files = calloc(njobs + 1, sizeof(int));
+	auto_free struct piece *pieces = NULL;
+	size_t total = 0, open_n = 0;
+	int err = 0;
+
+	if (!files)
+		return err_set(ENOMEM, "fill shared memory");
+	for (; open_n < njobs; open_n++) {
+		const struct snap_pages *p = &jobs[open_n].obj->pages;
+		char name[IMG_NAME_LEN];
+
+		files[open_n] = -1;
+		if (!p->nruns)
+			continue;
+		files[open_n] = openat(dirfd, img_name(name, IMG_PAGES, p->pages_id), (punch ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+		if (files[open_n] < 0) {
+			err = err_set(errno, "open %s", name);
+			break;
+		}
+		total += cut(&jobs[open_n], files[open_n], NULL);
+	}
+	if (err >= 0 && total) {
+		pieces = calloc(total, sizeof(*pieces));
+		f.pieces = pieces;
+		for (size_t i = 0; pieces && i < njobs; i++)
+			f.n += cut(&jobs[i], files[i], pieces + f.n);
+		err = pieces ? run(&f, nthreads) : err_set(ENOMEM, "fill shared memory");
+	}
+	while (open_n)
+		close_fd(&files[--open_n]);
+	return err;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Filling shared memory objects (memfds, shared anonymous memory) on the engine's
+ * side: any process can write them, so it happens once, beside the tasks' own
+ * filling, by threads of the engine.
+ */
+#ifndef PAGE_SHMEM_FILL_H
+#define PAGE_SHMEM_FILL_H
+
+#include "snap/snap.h"
+
+struct shmem_job {
+	const struct snap_shmem *obj;
+	int fd; /* the object, open for writing */
+};
+
+/*
+ * Reads the pages of all objects into place with nthreads threads (0, 1: the
+ * caller alone). punch: free them in the image behind. *done counts bytes.
+ */
+int shmem_fill(int dirfd, const struct shmem_job *jobs, size_t njobs, unsigned nthreads, bool punch,
+	       _Atomic uint64_t *done) must_check;
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Why a restore failed, as one sentence: from the record that a task left on the board, or from the way it ended. */
+#include <inttypes.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "restore/rt.h"
+
+static const struct prog_rec *rec_at(const struct restore *r, uint64_t va)
+{
+	const struct prog_space *s = &r->space;
+
+	return va >= s->base_va && va - s->base_va < s->len ? (const struct prog_rec *)(s->map + (va - s->base_va)) : NULL;
+}
+
+static int blame_fill(const struct restore *r, const struct prog_rec *rec)
+{
+	const struct pie_board *b = r->board;
+	const struct pie_fill *f = (const struct pie_fill *)(r->space.map + (rec->arg[0] - r->space.base_va));
+	const struct pie_file *names = (const struct pie_file *)(r->space.map + (f->files_va - r->space.base_va));
+	uint64_t file = b->fail_detail[0], off = b->fail_detail[1];
+
+	if (b->fail_err == EOWNERDEAD)
+		return err_say(EOWNERDEAD, "a page worker was killed (wait status 0x%" PRIx64 ") while it filled memory", off);
+	if (file >= f->nfiles)
+		return err_set(b->fail_err, "fill memory");
+	if (b->fail_err == ENODATA)
+		return err_say(ENODATA, "%s: the file ends before offset %" PRIu64 ", where pages should be", names[file].name,
+			       off);
+	return err_set(b->fail_err, "%s: read at offset %" PRIu64, names[file].name, off);
+}
+
+static int blame_rec(const struct restore *r)
+{
+	const struct pie_board *b = r->board;
+	const struct prog_rec *rec = rec_at(r, b->fail_rec_va);
+
+	if (rec && rec->op == OP_FILL)
+		return blame_fill(r, rec);
+	if (rec && rec->op == OP_FORK && b->fail_err == EEXIST)
+		return err_say(EEXIST, "%s: the PID is taken by another process", prog_label_of(&r->space, b->fail_rec_va));
+	if (rec && rec->op == OP_THREADS && b->fail_err == EEXIST)
+		return err_say(EEXIST, "%s: an ID is taken by another process", prog_label_of(&r->space, b->fail_rec_va));
+	return err_set(b->fail_err, "%s", prog_label_of(&r->space, b->fail_rec_va));
+}
+
+int blame_board(struct restore *r)
+{
+	const struct pie_board *b = r->board;
+	const struct rtask *k = b->fail_task < r->tree.n ? r->tree.tasks[b->fail_task] : r->tree.tasks[0];
+
+	while (!__atomic_load_n(&b->fail_ready, __ATOMIC_ACQUIRE))
+		;
+	return err_ctx(blame_rec(r), "task %d (%s)", k->pid, k->t ? snap_comm(k->t) : "stand-in");
+}
+
+int blame_death(struct restore *r, const struct rtask *k, int status)
+{
+	(void)r;
+	if (WIFSIGNALED(status))
+		return err_say(ECHILD, "task %d (%s): it was ended by signal %d (%s) while it was being restored", k->pid,
+			       k->t ? snap_comm(k->t) : "stand-in", WTERMSIG(status), strsignal(WTERMSIG(status)));
+	return err_say(ECHILD, "task %d (%s): it ended while it was being restored", k->pid, k->t ? snap_comm(k->t) : "stand-in");
+}

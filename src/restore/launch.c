@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From programs to processes: the shared space, the root task, and the watch
+ * over the tree until every thread stands at the commit.
+ *
+ * The engine has no thread of its own yet when the root is forked. It is the
+ * subreaper of whatever dies half-way, so that a failed restore leaves nothing.
+ */
+#include <linux/sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "base/log.h"
+#include "base/progress.h"
+#include "base/trace.h"
+#include "page/shmem_fill.h"
+#include "restore/rt.h"
+
+static int map_space(struct restore *r)
+{
+	const struct layout *l = &r->lay;
+	void *at;
+
+	r->pie_fd = memfd_create("thaw-pie", MFD_CLOEXEC);
+	if (r->pie_fd < 0 || ftruncate(r->pie_fd, (off_t)l->space_len) < 0)
+		return err_set(errno, "make the program space");
+	at = mmap((void *)l->hole_va, l->space_len, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_SHARED | MAP_FIXED_NOREPLACE,
+		  r->pie_fd, 0);
+	if (at != (void *)l->hole_va)
+		return err_set(errno, "map the program space at %lx", l->hole_va);
+	at = mmap((void *)l->scratch_va, l->scratch_len, PROT_READ | PROT_WRITE,
+		  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	if (at != (void *)l->scratch_va)
+		return err_set(errno, "map the stacks at %lx", l->scratch_va);
+	return 0;
+}
+
+int launch_space(struct restore *r)
+{
+	size_t blob_len = (size_t)(pie_blob_end - pie_blob);
+	void *blob;
+	int err = map_space(r);
+
+	if (err >= 0)
+		err = prog_space_init(&r->space, r->kinds.a, (void *)r->lay.hole_va, r->lay.hole_va, r->lay.space_len);
+	if (err < 0)
+		return err;
+	r->kinds.space = &r->space;
+	blob = prog_alloc(&r->space, blob_len, NULL);
+	memcpy(blob, pie_blob, blob_len);
+	r->board = prog_alloc(&r->space, sizeof(*r->board) + r->tree.n * sizeof(struct pie_task), NULL);
+	r->board->engine_pid = getpid();
+	for (size_t i = 0; i < r->tree.n; i++)
+		r->board->task[i].pid = r->tree.tasks[i]->pid;
+	return 0;
+}
+
+/* Runs in the root task, on the engine's stack, until the blob has its own. */
+static _Noreturn void enter(struct restore *r)
+{
+	__asm__ volatile("jmp *%0"
+			 :
+			 : "r"(r->lay.hole_va), "D"(r->board), "S"((uint64_t)0), "d"(r->tree.tasks[0]->start_va),
+			   "c"(layout_leader_stack(&r->lay)));
+	__builtin_unreachable();
+}
+
+int launch_root(struct restore *r)
+{
+	pid_t pid = r->tree.tasks[0]->pid;
+	bool sibling = r->kinds.opts->restore_sibling;
+	struct clone_args args = {
+		.flags = sibling ? CLONE_PARENT : 0,
+		.exit_signal = sibling ? 0 : SIGCHLD,
+		.set_tid = (uint64_t)&pid,
+		.set_tid_size = 1,
+	};
+	sigset_t all, before;
+	long made;
+
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+		return err_set(errno, "become the subreaper");
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	made = syscall(SYS_clone3, &args, sizeof(args));
+	if (!made)
+		enter(r);
+	if (made < 0)
+		made = -errno;
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	if (made < 0)
+		return made == -EEXIST ?
+			       err_say(EEXIST, "PID %d is taken by another process: end it, or restore in a new PID namespace", pid) :
+			       err_set((int)-made, "create task %d", pid);
+	r->root = (pid_t)made;
+	r->forked_ns = trace_now_ns();
+	return 0;
+}
+
+/* Is somebody gone that has not finished? Looked at now and then: a task that is killed says nothing itself. */
+static int look_for_dead(struct restore *r)
+{
+	int status;
+
+	if (!r->kinds.opts->restore_sibling && waitpid(r->root, &status, WNOHANG) == r->root) {
+		r->root = 0;
+		return blame_death(r, r->tree.tasks[0], status);
+	}
+	for (size_t i = 1; i < r->tree.n; i++) {
+		const struct rtask *k = r->tree.tasks[i];
+
+		if (k->role == RTASK_ALIVE && __atomic_load_n(&r->board->task[i].born, __ATOMIC_ACQUIRE) &&
+		    kill(k->pid, 0) < 0 && errno == ESRCH)
+			return blame_death(r, k, 0);
+		if (k->role == RTASK_ALIVE && waitpid(k->pid, &status, WNOHANG) == k->pid)
+			return blame_death(r, k, status);
+	}
+	return 0;
+}
+
+static void sleep_on_bell(struct restore *r, uint32_t heard)
+{
+	struct timespec t = { .tv_nsec = 20 * 1000 * 1000 };
+
+	syscall(SYS_futex, &r->board->bell, 0 /* FUTEX_WAIT */, heard, &t, NULL, 0);
+}
+
+int launch_wait(struct restore *r)
+{
+	struct pie_board *b = r->board;
+	struct progress bar;
+	uint64_t looked = trace_now_ns();
+	int err = 0;
+
+	progress_start(&bar, "restore", (const _Atomic uint64_t *)&b->bytes, r->fill_bytes, r->kinds.opts->progress);
+	while (err >= 0) {
+		uint32_t heard = __atomic_load_n(&b->bell, __ATOMIC_ACQUIRE);
+
+		if (__atomic_load_n(&b->failed, __ATOMIC_ACQUIRE))
+			err = blame_board(r);
+		else if (__atomic_load_n(&b->arrived, __ATOMIC_ACQUIRE) == r->tree.nthreads)
+			break;
+		else if (trace_now_ns() - looked > 20 * 1000 * 1000) {
+			looked = trace_now_ns();
+			err = look_for_dead(r);
+			/* who dies right after saying why must not be blamed for dying */
+			if (err < 0 && __atomic_load_n(&b->failed, __ATOMIC_ACQUIRE))
+				err = blame_board(r);
+		}
+		if (err >= 0)
+			sleep_on_bell(r, heard);
+		progress_tick(&bar);
+	}
+	progress_end(&bar);
+	return err;
+}
+
+/* Everything that was born dies and is reaped; helpers and zombies too. */
+void launch_kill(struct restore *r)
+{
+	int status;
+
+	if (!r->board)
+		return;
+	__atomic_store_n(&r->board->failed, 1, __ATOMIC_RELEASE);
+	for (int round = 0; round < 2; round++)
+		for (size_t i = 0; i < r->tree.n; i++)
+			if (__atomic_load_n(&r->board->task[i].born, __ATOMIC_ACQUIRE))
+				kill(r->tree.tasks[i]->pid, SIGKILL);
+	if (!r->root)
+		return;
+	for (size_t i = 0; i < r->tree.n; i++)
+		while (waitpid(r->tree.tasks[i]->pid, &status, __WALL) < 0 && errno == EINTR)
+			;
+	while (waitpid(-1, &status, WNOHANG | __WALL) > 0)
+		;
+	r->root = 0;
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The memory part of a task's program: map everything at its final address, fill
+ * it, then give each mapping its protection and locks.
+ *
+ * Map first, fill second: page workers then take per-VMA locks only, and a
+ * mapping's pages are read once, to where they stay. Contents come before
+ * protection (a read-only mapping must be written once) and before mlock, which
+ * would populate every page with zeroes just to have them overwritten.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "page/chunk.h"
+#include "restore/rt.h"
+#include "restore/vdso_place.h"
+
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#endif
+
+enum { SERIAL_BELOW = 16 << 20 };
+
+static bool is_mapping(const VmaEntry *v)
+{
+	return !(v->status & (VMA_AREA_VSYSCALL | VMA_AREA_GUARD | VMA_AREA_VVAR | VMA_AREA_VDSO));
+}
+
+/* Is there a page to fill in [start, end)? Runs are sorted (snap_check), *at only moves forward. */
+static bool has_pages(const struct snap_pages *p, size_t *at, uint64_t start, uint64_t end)
+{
+	while (*at < p->nruns && p->runs[*at]->vaddr + p->runs[*at]->nr_pages * SNAP_PAGE <= start)
+		++*at;
+	return *at < p->nruns && p->runs[*at]->vaddr < end;
+}
+
+static uint32_t fill_prot(const VmaEntry *v, bool filled)
+{
+	return filled && (v->flags & MAP_PRIVATE) ? v->prot | PROT_WRITE : v->prot;
+}
+
+static int emit_map(struct restore *r, const struct snap_task *t, const VmaEntry *v, uint32_t prot, struct prog *p)
+{
+	const struct kind_mem *k = kind_mem_of(v);
+
+	if (!k)
+		return err_say(ENOTSUP, "mapping %" PRIx64 "-%" PRIx64 ": mappings of status 0x%x are not supported yet",
+			       v->start, v->end, v->status);
+	prog_label(p, "map %" PRIx64 "-%" PRIx64 " (%s)", v->start, v->end, k->name);
+	return err_ctx(k->map(&r->kinds, t, v, prot, p), "mapping %" PRIx64 "-%" PRIx64, v->start, v->end);
+}
+
+static void emit_advice(const VmaEntry *v, struct prog *p)
+{
+	for (unsigned bit = 0; v->has_madv && bit < 64; bit++)
+		if (v->madv >> bit & 1) {
+			prog_label(p, "madvise(%u) for %" PRIx64 "-%" PRIx64, bit, v->start, v->end);
+			prog_sys(p, SYS_madvise, v->start, v->end - v->start, bit);
+		}
+}
+
+static void emit_protection(const VmaEntry *v, uint32_t mapped_prot, struct prog *p)
+{
+	uint64_t len = v->end - v->start;
+
+	if (mapped_prot != v->prot) {
+		prog_label(p, "protect %" PRIx64 "-%" PRIx64, v->start, v->end);
+		prog_sys(p, SYS_mprotect, v->start, len, v->prot);
+	}
+	if (v->flags & MAP_LOCKED) {
+		prog_label(p, "lock %" PRIx64 "-%" PRIx64 " in memory", v->start, v->end);
+		prog_sys(p, SYS_mlock, v->start, len);
+	}
+}
+
+/* The workers a task gets out of the budget: its share by bytes, none when it is small. */
+static uint32_t workers_for(const struct restore *r, uint64_t bytes)
+{
+	uint64_t share;
+
+	if (!r->workers || bytes < SERIAL_BELOW)
+		return 0;
+	share = (bytes * r->workers + r->fill_bytes / 2) / r->fill_bytes;
+	return share < 1 ? 1 : share > r->workers ? r->workers : (uint32_t)share;
+}
+
+static void emit_fill(struct restore *r, const struct snap_task *t, struct prog *p)
+{
+	struct pie_file file = { 0 };
+	struct pie_fill *f;
+	const struct rvdso *v = &r->vdso[t->index];
+	struct chunks c;
+	uint64_t va;
+
+	c = chunks_cut(&r->space, &t->pages, 0, v->keep ? v->vdso->start : 0, v->keep ? v->vdso->end : 0);
+	if (!c.n)
+		return;
+	snprintf(file.name, sizeof(file.name), "pages-%u.img", t->pages.pages_id);
+	f = prog_alloc(&r->space, sizeof(*f), &va);
+	*f = (struct pie_fill){
+		.chunks_va = c.va,
+		.nchunks = c.n,
+		.files_va = prog_data(&r->space, &file, sizeof(file)),
+		.nfiles = 1,
+		.stacks_va = layout_worker_stacks(&r->lay),
+		.nworkers = workers_for(r, c.bytes),
+		.punch = r->kinds.opts->auto_dedup,
+		.dirfd = r->images_tfd,
+	};
+	if (f->nworkers > c.n)
+		f->nworkers = c.n;
+	/* twice as many numbers as workers, in case some are taken in the meantime */
+	f->ntids = f->nworkers * 2 < r->nspare_ids ? f->nworkers * 2 : r->nspare_ids;
+	if (f->ntids) {
+		r->nspare_ids -= f->ntids;
+		f->tids_va = prog_data(&r->space, r->spare_ids + r->nspare_ids, f->ntids * sizeof(int32_t));
+	}
+	prog_label(p, "fill memory from %s", file.name);
+	prog_do(p, OP_FILL, va);
+}
+
+int rmemory_plan(struct restore *r)
+{
+	const struct snap *s = r->snap;
+
+	for (size_t i = 0; i < s->ntasks; i++)
+		r->fill_bytes += snap_pages_bytes(&s->tasks[i]->pages);
+	for (size_t i = 0; i < s->nshmem; i++)
+		r->shmem_bytes += snap_pages_bytes(&s->shmem[i]->pages);
+	return vdso_place_plan(r);
+}
+
+int rmemory_emit(struct restore *r, const struct snap_task *t, struct prog *p)
+{
+	size_t n = t->mm->n_vmas, at = 0;
+	uint32_t *prot = arena_alloc(r->kinds.a, n * sizeof(*prot));
+
+	for (size_t i = 0; i < n; i++) {
+		const VmaEntry *v = t->mm->vmas[i];
+		int err;
+
+		if (!is_mapping(v))
+			continue;
+		prot[i] = fill_prot(v, has_pages(&t->pages, &at, v->start, v->end));
+		err = emit_map(r, t, v, prot[i], p);
+		if (err < 0)
+			return err;
+		emit_advice(v, p);
+	}
+	vdso_place_emit_map(r, t, p);
+	emit_fill(r, t, p);
+	for (size_t i = 0; i < n; i++) {
+		const VmaEntry *v = t->mm->vmas[i];
+
+		if (is_mapping(v))
+			emit_protection(v, prot[i], p);
+		if (v->status & VMA_AREA_GUARD) {
+			prog_label(p, "guard pages %" PRIx64 "-%" PRIx64, v->start, v->end);
+			prog_sys(p, SYS_madvise, v->start, v->end - v->start, MADV_GUARD_INSTALL);
+		}
+	}
+	return 0;
+}
+
+int rmemory_emit_vdso(struct restore *r, const struct snap_task *t, struct prog *p)
+{
+	vdso_place_emit_move(r, t, p);
+	return 0;
+}

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Restore, as a table of stages. Up to "files" nothing outside the engine is
+ * touched; "files" may touch the file system (each touch has its undo); "launch"
+ * creates the tree; "commit" is the point of no return.
+ */
+#include "restore/restore.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "base/stage.h"
+#include "base/trace.h"
+#include "kind/shmem.h"
+#include "page/shmem_fill.h"
+#include "restore/rt.h"
+#include "restore/stats.h"
+#include "restore/script.h"
+
+static const uint64_t LARGE = 1u << 30, MEDIUM = 16u << 20;
+
+int restore_stage_load(void *ctx)
+{
+	struct restore *r = ctx;
+	int err = imgdir_open(AT_FDCWD, r->kinds.opts->images_dir, r->kinds.a, &r->dir);
+
+	if (err < 0)
+		return err;
+	r->kinds.dirfd = r->imgs_fd = r->dir->dirfd;
+	err = snap_load(r->snap, r->imgs_fd);
+	if (err >= 0)
+		err = snap_check(r->snap);
+	return err;
+}
+
+/* How many page workers this machine and this image deserve. */
+static uint32_t choose_workers(const struct restore *r)
+{
+	uint64_t bytes = r->fill_bytes + r->shmem_bytes;
+	int asked = r->kinds.opts->parallel_restore;
+	cpu_set_t set;
+	uint32_t cpus = 1, most;
+
+	if (asked == OPTS_SERIAL || bytes < MEDIUM)
+		return 0;
+	if (asked > 0)
+		return (uint32_t)asked < LAYOUT_WORKERS ? (uint32_t)asked : LAYOUT_WORKERS;
+	if (!sched_getaffinity(0, sizeof(set), &set))
+		cpus = (uint32_t)CPU_COUNT(&set);
+	most = bytes < LARGE ? 4 : cpus / 2 > 16 ? cpus / 2 : 16;
+	most = most < LAYOUT_WORKERS ? most : LAYOUT_WORKERS;
+	return cpus < most ? cpus : most;
+}
+
+static bool id_needed(const struct restore *r, int32_t id)
+{
+	for (size_t i = 0; i < r->tree.n; i++) {
+		const struct rtask *k = r->tree.tasks[i];
+
+		if (k->pid == id)
+			return true;
+		for (size_t j = 1; k->t && !k->t->zombie && j < k->t->ncores; j++)
+			if ((int32_t)k->t->pst->threads[j] == id)
+				return true;
+	}
+	return false;
+}
+
+static int check_ids_free(const struct restore *r)
+{
+	for (size_t i = 0; i < r->tree.n; i++) {
+		const struct rtask *k = r->tree.tasks[i];
+		size_t n = k->t && !k->t->zombie ? k->t->ncores : 1;
+
+		for (size_t j = 0; j < n; j++) {
+			int32_t id = j ? (int32_t)k->t->pst->threads[j] : k->pid;
+
+			if (kill(id, 0) == 0 || errno != ESRCH)
+				return err_say(EEXIST, "%s %d is taken by another process: end it, or restore in a new PID namespace",
+					       j ? "thread ID" : "PID", id);
+		}
+	}
+	return 0;
+}
+
+/* Numbers for page workers, from the top of the range down: none that the image needs, none in use. */
+static int choose_spare_ids(struct restore *r)
+{
+	uint32_t want = r->workers * 2 * (uint32_t)r->tree.n;
+	auto_free char *text = NULL;
+	int32_t max = 32768;
+
+	if (!r->workers)
+		return 0;
+	if (want > 2048)
+		want = 2048;
+	if (io_slurp(AT_FDCWD, "/proc/sys/kernel/pid_max", &text) > 0)
+		max = atoi(text);
+	r->spare_ids = arena_alloc(r->kinds.a, want * sizeof(int32_t));
+	for (int32_t id = max - 1; id > 300 && r->nspare_ids < want; id--)
+		if (!id_needed(r, id) && kill(id, 0) < 0 && errno == ESRCH)
+			r->spare_ids[r->nspare_ids++] = id;
+	return 0;
+}
+
+int restore_stage_plan(void *ctx)
+{
+	struct restore *r = ctx;
+	int err = rtree_build(&r->kinds, &r->tree);
+
+	if (err >= 0)
+		err = rfiles_init(&r->kinds);
+	if (err >= 0)
+		err = rfiles_check(&r->kinds);
+	for (size_t i = 0; err >= 0 && i < r->tree.n; i++)
+		for (size_t k = 0; err >= 0 && kind_tasks[k] && r->tree.tasks[i]->role == RTASK_ALIVE; k++)
+			if (kind_tasks[k]->check)
+				err = err_ctx(kind_tasks[k]->check(&r->kinds, r->tree.tasks[i]->t), "task %d (%s)",
+					      r->tree.tasks[i]->pid, snap_comm(r->tree.tasks[i]->t));
+	if (err >= 0)
+		err = layout_choose(&r->kinds, &r->lay);
+	if (err >= 0)
+		err = rmemory_plan(r);
+	if (err < 0)
+		return err;
+	r->workers = choose_workers(r);
+	if (r->workers)
+		log_info("parallel page restore with %u workers", r->workers);
+	else
+		log_info("serial page restore: %s", r->kinds.opts->parallel_restore == OPTS_SERIAL ? "asked for" : "less than 16 MiB");
+	err = r->plan_only ? 0 : check_ids_free(r);
+	return err < 0 ? err : choose_spare_ids(r);
+}
+
+int restore_stage_files(void *ctx)
+{
+	struct restore *r = ctx;
+	int err = rfiles_open(&r->kinds);
+
+	if (err < 0)
+		return err;
+	r->images_tfd = fcntl(r->imgs_fd, F_DUPFD, r->files.base);
+	return r->images_tfd < 0 ? err_set(errno, "keep the image directory open") : 0;
+}
+
+int restore_stage_assemble(void *ctx)
+{
+	struct restore *r = ctx;
+	int err = launch_space(r);
+
+	return err < 0 ? err : life_assemble(r);
+}
+
+static int stage_launch(void *ctx)
+{
+	return launch_root(ctx);
+}
+
+static void undo_launch(void *ctx)
+{
+	launch_kill(ctx);
+}
+
+/* Shared memory is filled here while the tasks fill their own. */
+static int stage_fill(void *ctx)
+{
+	struct restore *r = ctx;
+	struct shmem_job *jobs = arena_alloc(r->kinds.a, (r->snap->nshmem + 1) * sizeof(*jobs));
+	_Atomic uint64_t done = 0;
+	size_t n = 0;
+	int err;
+
+	for (size_t i = 0; i < r->snap->nshmem; i++) {
+		int fd = shmem_open(&r->kinds, r->snap->shmem[i]->shmid);
+
+		if (fd < 0)
+			return fd;
+		jobs[n++] = (struct shmem_job){ r->snap->shmem[i], fd };
+	}
+	err = shmem_fill(r->imgs_fd, jobs, n, r->shmem_bytes < MEDIUM ? 1 : r->workers, r->kinds.opts->auto_dedup, &done);
+	return err < 0 ? err : shmem_seal_all(&r->kinds);
+}
+
+static int stage_wait(void *ctx)
+{
+	return launch_wait(ctx);
+}
+
+static int stage_scripts(void *ctx)
+{
+	return script_run(ctx, "post-restore");
+}
+
+static int stage_pidfile(void *ctx)
+{
+	struct restore *r = ctx;
+	const char *path = r->kinds.opts->pidfile;
+	auto_close int fd = -1;
+	char text[16];
+	int err;
+
+	if (!path)
+		return 0;
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return err_set(errno, "--pidfile: create %s", path);
+	err = io_write(fd, text, (size_t)snprintf(text, sizeof(text), "%d", r->root));
+	return err < 0 ? err_set(-err, "--pidfile: write %s", path) : 0;
+}
+
+static void undo_pidfile(void *ctx)
+{
+	struct restore *r = ctx;
+
+	if (r->kinds.opts->pidfile)
+		unlink(r->kinds.opts->pidfile);
+}
+
+static int stage_commit(void *ctx)
+{
+	return finish_release(ctx);
+}
+
+static int stage_setup_scripts(void *ctx)
+{
+	return script_run(ctx, "pre-restore");
+}
+
+static void undo_files(void *ctx)
+{
+	struct restore *r = ctx;
+
+	undo_run(&r->undo);
+}
+
+static const struct stage stages[] = {
+	{ "load", restore_stage_load, NULL, NULL },
+	{ "plan", restore_stage_plan, NULL, NULL },
+	{ "pre-restore", stage_setup_scripts, NULL, NULL },
+	{ "files", restore_stage_files, undo_files, NULL },
+	{ "assemble", restore_stage_assemble, NULL, NULL },
+	{ "launch", stage_launch, undo_launch, NULL },
+	{ "fill", stage_fill, NULL, NULL },
+	{ "wait", stage_wait, NULL, NULL },
+	{ "post-restore", stage_scripts, NULL, NULL },
+	{ "pidfile", stage_pidfile, undo_pidfile, NULL },
+	{ "commit", stage_commit, NULL, NULL },
+};
+
+struct restore *restore_new(const struct opts *o)
+{
+	struct snap *s = snap_new();
+	struct restore *r = arena_alloc(s->a, sizeof(*r));
+
+	r->snap = s;
+	r->undo.a = s->a;
+	r->pie_fd = -1;
+	r->start_ns = trace_now_ns();
+	r->kinds = (struct restoring){ .opts = o, .snap = s, .a = s->a, .files = &r->files, .undo = &r->undo };
+	return r;
+}
+
+static int wait_for_root(const struct restore *r, int *ret_status)
+{
+	while (waitpid(r->root, ret_status, 0) < 0)
+		if (errno != EINTR)
+			return err_set(errno, "wait for task %d", r->root);
+	return 0;
+}
+
+int restore_run(const struct opts *o, int *ret_status)
+{
+	struct restore *r = restore_new(o);
+	int err = stage_run_all(stages, ARRAY_LEN(stages), r);
+
+	*ret_status = 0;
+	if (err < 0)
+		return err;
+	stats_write(r);
+	rfiles_close(&r->kinds);
+	log_info("restored %zu tasks with %zu threads", r->tree.n, r->tree.nthreads);
+	if (!o->restore_detached && !o->restore_sibling && !o->leave_stopped)
+		err = wait_for_root(r, ret_status);
+	return err;
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The state of one restore, shared by the files of restore/ and by nobody else. */
+#ifndef RESTORE_RT_H
+#define RESTORE_RT_H
+
+#include <sys/types.h>
+
+#include "base/undo.h"
+#include "img/imgdir.h"
+#include "restore/layout.h"
+#include "restore/rfiles.h"
+#include "restore/tree.h"
+
+struct restore {
+	struct restoring kinds; /* what kinds see */
+	struct snap *snap;
+	struct rfiles files;
+	struct undo undo;
+	struct rtree tree;
+	struct layout lay;
+	struct prog_space space;
+	struct pie_board *board;
+	struct imgdir *dir;
+	int imgs_fd;            /* the image directory */
+	int pie_fd;             /* the memfd behind the space */
+	bool plan_only;         /* thaw plan: programs are assembled, descriptors are stand-ins */
+	uint32_t workers;       /* page workers of the whole tree; 0: serial */
+	uint64_t fill_bytes;    /* private memory to fill in tasks */
+	uint64_t shmem_bytes;   /* shared memory to fill in the engine */
+	int32_t *spare_ids;     /* numbers no image needs and nobody has, for page workers */
+	uint32_t nspare_ids;
+	int images_tfd;         /* the image directory's number in tasks */
+	/* the vdso of the image: kept (moved there) or bridged */
+	struct rvdso *vdso;     /* by task index in snap */
+	pid_t root;             /* the root task once it exists, else 0 */
+	uint64_t start_ns, forked_ns;
+	bool committed;
+};
+
+
+
+
+/* restore.c: the first stages are those of `thaw plan`, too. */
+struct restore *restore_new(const struct opts *o);
+int restore_stage_load(void *ctx) must_check;
+int restore_stage_plan(void *ctx) must_check;
+int restore_stage_files(void *ctx) must_check;
+int restore_stage_assemble(void *ctx) must_check;
+
+/* ---- the parts ------------------------------------------------------------------------------- */
+
+/* memory.c: mappings, contents, protection of one task. */
+int rmemory_plan(struct restore *r) must_check;
+int rmemory_emit(struct restore *r, const struct snap_task *t, struct prog *p) must_check;
+/* The last step before commit: the vdso goes to its place. */
+int rmemory_emit_vdso(struct restore *r, const struct snap_task *t, struct prog *p) must_check;
+
+/* life.c: assembles the program of every task. */
+int life_assemble(struct restore *r) must_check;
+
+/* launch.c: the space, the root task, waiting. */
+int launch_space(struct restore *r) must_check;
+int launch_root(struct restore *r) must_check;
+int launch_wait(struct restore *r) must_check;
+void launch_kill(struct restore *r);
+
+/* finish.c: commit, and the hole goes. */
+int finish_release(struct restore *r) must_check;
+
+/* blame.c: the board's failure as a sentence. Returns -errno. */
+int blame_board(struct restore *r) must_check;
+/* A task that is gone without having said why. */
+int blame_death(struct restore *r, const struct rtask *k, int status) must_check;
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Statistics of a restore (stats.h), and the rows of the timeline that only the board knows. */
+#include "restore/stats.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/trace.h"
+
+static void trace_tasks(const struct restore *r)
+{
+	for (size_t i = 0; i < r->tree.n; i++) {
+		const struct rtask *k = r->tree.tasks[i];
+		const struct pie_task *b = &r->board->task[i];
+
+		if (!b->fill_to_ns)
+			continue;
+		trace_name(k->pid, 0, snap_comm(k->t));
+		trace_span("fill memory", k->pid, k->pid, b->fill_from_ns, b->fill_to_ns, snap_pages_bytes(&k->t->pages));
+	}
+}
+
+void stats_write(const struct restore *r)
+{
+	uint64_t now = trace_now_ns();
+	RestoreStatsEntry re = RESTORE_STATS_ENTRY__INIT;
+	StatsEntry e = STATS_ENTRY__INIT;
+	auto_close int dir = open(r->kinds.opts->work_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	re.forking_time = (uint32_t)((r->forked_ns - r->start_ns) / 1000);
+	re.restore_time = (uint32_t)((now - r->start_ns) / 1000);
+	re.has_pages_restored = 1;
+	re.pages_restored = (r->fill_bytes + r->shmem_bytes) / SNAP_PAGE;
+	e.restore = &re;
+	if (dir < 0 || img_write_one(dir, IMG_STATS_RESTORE, 0, &e.base) < 0)
+		log_warn("stats-restore could not be written: %s", err_text());
+	trace_tasks(r);
+	if (r->kinds.opts->display_stats)
+		printf("Restored %lu pages (%.2f GiB) of %zu tasks in %.3f s, %.3f s of it until the first fork\n",
+		       (unsigned long)re.pages_restored, (double)re.pages_restored * SNAP_PAGE / (1 << 30), r->tree.n,
+		       re.restore_time / 1e6, re.forking_time / 1e6);
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The vdso of a restored task (vdso_place.h). Planned in the engine; the moving happens in the blob. */
+#include "restore/vdso_place.h"
+
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "arch/x86_64/vdso.h"
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/log.h"
+
+/* Reads [va, va + len) of a task out of its pages file; bytes that the image does not have stay zero. */
+static int read_pages(struct restore *r, const struct snap_task *t, uint64_t va, void *buf, uint64_t len)
+{
+	auto_close int fd = img_open(r->imgs_fd, IMG_PAGES, t->pages.pages_id);
+	uint64_t off = 0;
+
+	if (fd < 0)
+		return fd;
+	for (size_t i = 0; i < t->pages.nruns; i++) {
+		const PagemapEntry *e = t->pages.runs[i];
+		uint64_t start = e->vaddr, end = start + e->nr_pages * SNAP_PAGE;
+		uint64_t from = start > va ? start : va, to = end < va + len ? end : va + len;
+
+		if (!(e->flags & PE_PRESENT))
+			continue;
+		if (from < to) {
+			ssize_t n = io_pread(fd, (char *)buf + (from - va), to - from, off + (from - start));
+
+			if (n != (ssize_t)(to - from))
+				return err_say(ENODATA, "pages-%u.img: too short for the pages at %lx", t->pages.pages_id, from);
+		}
+		off += end - start;
+	}
+	return 0;
+}
+
+static const VmaEntry *find_vma(const struct snap_task *t, uint32_t status)
+{
+	for (size_t i = 0; t->mm && i < t->mm->n_vmas; i++)
+		if (t->mm->vmas[i]->status & status)
+			return t->mm->vmas[i];
+	return NULL;
+}
+
+/* Does the image's block (vvar right before vdso) have the shape of the running one? */
+static bool same_shape(const struct layout *l, const struct snap_task *t, const VmaEntry *vdso)
+{
+	const VmaEntry *vvar = find_vma(t, VMA_AREA_VVAR);
+
+	return vvar && vvar->start <= vdso->start && vdso->start - vvar->start == l->vdso_va - l->vdso_block_va &&
+	       vdso->end - vdso->start == l->vdso_len;
+}
+
+static int plan_task(struct restore *r, const struct snap_task *t, struct rvdso *v)
+{
+	const struct layout *l = &r->lay;
+	uint64_t len;
+	uint8_t *code;
+	int err;
+
+	v->vdso = find_vma(t, VMA_AREA_VDSO);
+	if (!v->vdso || !l->vdso_va)
+		return 0;
+	len = v->vdso->end - v->vdso->start;
+	if (len > (1 << 20))
+		return err_say(EINVAL, "the image's vdso is %lu bytes long", len);
+	code = arena_alloc(r->kinds.a, len);
+	err = read_pages(r, t, v->vdso->start, code, len);
+	if (err < 0)
+		return err;
+	v->keep = same_shape(l, t, v->vdso) && vdso_same(code, len, (const void *)l->vdso_va, l->vdso_len);
+	if (v->keep) {
+		v->move_va = v->vdso->start - (l->vdso_va - l->vdso_block_va);
+		return 0;
+	}
+	v->move_va = layout_gap(l, t, l->vdso_block_len);
+	if (!v->move_va)
+		return err_say(ENOMEM, "no free addresses for the running kernel's vdso");
+	log_info("task %u: the image's vdso is another kernel's, it is bridged to the running one at %lx", t->pst->pid,
+		 v->move_va);
+	return vdso_bridge(code, len, v->vdso->start, (const void *)l->vdso_va, l->vdso_len,
+			   v->move_va + (l->vdso_va - l->vdso_block_va), r->kinds.a, &v->patches, &v->npatches);
+}
+
+int vdso_place_plan(struct restore *r)
+{
+	r->vdso = arena_alloc(r->kinds.a, r->snap->ntasks * sizeof(*r->vdso));
+	for (size_t i = 0; i < r->snap->ntasks; i++) {
+		const struct snap_task *t = r->snap->tasks[i];
+		int err = err_ctx(plan_task(r, t, &r->vdso[i]), "task %u (%s)", t->pst->pid, snap_comm(t));
+
+		if (err < 0)
+			return err;
+	}
+	return 0;
+}
+
+void vdso_place_emit_map(struct restore *r, const struct snap_task *t, struct prog *p)
+{
+	const struct rvdso *v = &r->vdso[t->index];
+
+	if (!v->vdso || v->keep)
+		return;
+	prog_label(p, "map the image's vdso at %lx", v->vdso->start);
+	prog_sys(p, SYS_mmap, v->vdso->start, v->vdso->end - v->vdso->start, PROT_READ | PROT_WRITE | PROT_EXEC,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, (uint64_t)-1, 0);
+}
+
+void vdso_place_emit_move(struct restore *r, const struct snap_task *t, struct prog *p)
+{
+	const struct rvdso *v = &r->vdso[t->index];
+
+	for (size_t i = 0; i < v->npatches; i++)
+		prog_do(p, OP_COPY, v->patches[i].va, prog_data(&r->space, v->patches[i].bytes, v->patches[i].len),
+			v->patches[i].len);
+	if (v->vdso && !v->keep)
+		prog_sys(p, SYS_mprotect, v->vdso->start, v->vdso->end - v->vdso->start, v->vdso->prot);
+	if (!v->move_va)
+		return;
+	prog_label(p, "move the vdso to %lx", v->move_va);
+	for (size_t i = 0; i < r->lay.npieces; i++) {
+		const struct layout_piece *k = &r->lay.piece[i];
+
+		prog_sys(p, SYS_mremap, r->lay.park_va + k->off, k->len, k->len, MREMAP_MAYMOVE | MREMAP_FIXED,
+			 v->move_va + k->off);
+	}
+}

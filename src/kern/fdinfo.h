@@ -52,8 +52,8 @@ struct fdinfo_timerfd {
 	int clockid;
 	uint64_t ticks;
 	uint32_t settime_flags; /* TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET */
-	uint64_t value_ns, interval_ns; /* value: time left */
-	uint64_t value_sec, value_nsec, interval_sec, interval_nsec;
+	uint64_t value_sec, value_nsec; /* time left */
+	uint64_t interval_sec, interval_nsec;
 };
 int fdinfo_timerfd(const struct fdinfo *info, struct fdinfo_timerfd *ret) must_check;
 

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Mappings (vma.h). The wire's flags are mmap()'s, and two of them are state that
+ * mmap() itself does not set here: MAP_LOCKED and the advice in madv (bit n: MADV_n)
+ * are put on when the memory is filled, or filling would be slowed or refused by them.
+ */
+#include "kind/vma.h"
+
+#include <inttypes.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#ifndef MAP_DROPPABLE
+#define MAP_DROPPABLE 0x08
+#endif
+
+static const struct {
+	enum map_flag flag;
+	const char *what;
+} refused[] = {
+	{ MAP_VM_HT, "huge pages (hugetlb)" },
+	{ MAP_VM_PF, "device memory" },
+	{ MAP_VM_IO, "device memory" },
+	{ MAP_VM_SF, "MAP_SYNC" },
+	{ MAP_VM_UM, "userfaultfd" },
+	{ MAP_VM_UW, "userfaultfd" },
+	{ MAP_VM_UI, "userfaultfd" },
+	{ MAP_VM_SS, "a shadow stack" },
+	{ MAP_VM_SL, "a sealed mapping" },
+};
+
+static const struct {
+	enum map_flag flag;
+	unsigned advice;
+} advised[] = {
+	{ MAP_VM_RR, MADV_RANDOM },      { MAP_VM_SR, MADV_SEQUENTIAL }, { MAP_VM_DC, MADV_DONTFORK },
+	{ MAP_VM_MG, MADV_MERGEABLE },   { MAP_VM_HG, MADV_HUGEPAGE },   { MAP_VM_NH, MADV_NOHUGEPAGE },
+	{ MAP_VM_DD, MADV_DONTDUMP },    { MAP_VM_WF, MADV_WIPEONFORK },
+};
+
+static bool has(const struct map *m, enum map_flag flag)
+{
+	return m->vm_flags & MAP_VM_BIT(flag);
+}
+
+static bool kernels_own(const struct map *m)
+{
+	return m->name[0] == '[' && m->name[1] == 'v';
+}
+
+int vma_fill(const struct map *m, VmaEntry *v)
+{
+	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]) && !kernels_own(m); i++)
+		if (has(m, refused[i].flag))
+			return err_say(ENOTSUP, "mapping %" PRIx64 "-%" PRIx64 " (%s): %s is not supported yet",
+				       m->start_va, m->end_va, m->name[0] ? m->name : "anonymous", refused[i].what);
+	v->flags = m->shared ? MAP_SHARED : MAP_PRIVATE;
+	if (has(m, MAP_VM_GD))
+		v->flags |= MAP_GROWSDOWN;
+	if (has(m, MAP_VM_LO))
+		v->flags |= MAP_LOCKED;
+	if (has(m, MAP_VM_NR))
+		v->flags |= MAP_NORESERVE;
+	if (has(m, MAP_VM_DP))
+		v->flags |= MAP_DROPPABLE;
+	v->status = VMA_AREA_REGULAR;
+	v->fd = -1;
+	v->madv = 0;
+	for (size_t i = 0; i < sizeof(advised) / sizeof(advised[0]); i++)
+		if (has(m, advised[i].flag))
+			v->madv |= UINT64_C(1) << advised[i].advice;
+	v->has_madv = v->madv != 0;
+	return 0;
+}
+
+void vma_map(const VmaEntry *v, uint32_t prot, uint32_t type, int fd, struct prog *p)
+{
+	uint32_t flags = type | MAP_FIXED_NOREPLACE | (v->flags & (MAP_GROWSDOWN | MAP_NORESERVE));
+
+	if (fd < 0)
+		flags |= MAP_ANONYMOUS;
+	prog_label(p, "map %" PRIx64 "-%" PRIx64, v->start, v->end);
+	prog_sys(p, SYS_mmap, v->start, v->end - v->start, prot, flags, (uint64_t)(int64_t)fd, fd < 0 ? 0 : v->pgoff);
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What every mapping has, whatever is behind it: flags for mmap(), advice, and a record that maps it. */
+#ifndef KIND_VMA_H
+#define KIND_VMA_H
+
+#include "kind/kind.h"
+
+/*
+ * Fills flags, status (regular), madv and fd of v from m; the kind adds its own bits. Refuses by name
+ * what no kind can bring back (huge pages, device memory, userfaultfd, shadow stacks, sealed mappings).
+ */
+int vma_fill(const struct map *m, VmaEntry *v) must_check;
+
+/* Emits mmap() of v at its address, nothing replaced. type: MAP_PRIVATE, MAP_SHARED...; fd -1: anonymous. */
+void vma_map(const VmaEntry *v, uint32_t prot, uint32_t type, int fd, struct prog *p);
+
+#endif

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kind tests: every *.c here is a subject (subject.h) that is dumped and restored in three ways.
+
+  serial    dump, gone, restore, dump, gone, restore; PASS      (memory filled by each task itself)
+  parallel  the same with page workers
+  running   dump --leave-running; the original goes on and passes; its images restored afterwards pass as well
+
+Each time /proc is compared before and after (test/box/facts.py). A subject marked `thaw-refuses: text` must be
+refused at dump with a sentence that holds the text, and go on as if nothing had been."""
+import functools
+import os
+import re
+import shlex
+import signal
+
+import box
+import facts
+from box import Failed, Skipped, check
+from case import case_add
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+DIR = 'subject'  # the subject's own directory
+
+
+def note(source, word):
+    """The text of the comment `// word: text`, or None."""
+    with open(source) as f:
+        m = re.search(r'^\s*(?://|/?\*)\s*' + word + r':\s*(.*?)\s*(?:\*/)?$', f.read(), re.M)
+    return m[1] if m else None
+
+
+def verdict():
+    try:
+        with open(f'{DIR}/state') as f:
+            return f.readline().strip()
+    except FileNotFoundError:
+        return ''
+
+
+def start(program):
+    """Starts a subject; returns its PID when it is ready."""
+    os.mkdir(DIR)
+    pid = box.spawn([program, os.path.abspath(f'{DIR}/state')], cwd=DIR, env={'LC_ALL': 'C', 'PATH': os.environ['PATH']})
+
+    def ready():
+        """the subject to be ready"""
+        box.reap()
+        v = verdict()
+        if v.startswith('SKIP'):
+            raise Skipped(v[6:])
+        if v.startswith('FAIL') or box.state(pid) in (None, 'Z'):
+            raise Failed(f'while preparing: {v or "the subject died"}')
+        return v == f'ready {pid}'
+    box.until(ready)
+    box.until(lambda: box.state(pid) == 'S', 5)
+    return pid
+
+
+def passes(pid, when):
+    """Tells the subject to check itself; it must pass, and all of its tree must end."""
+    check(box.state(pid) not in (None, 'Z'), f'{when}: the subject is not running: {verdict()}')
+    os.kill(pid, signal.SIGTERM)
+    status = box.wait_gone(pid, 30)
+    check(verdict() == 'PASS', f'{when}: {verdict() or "no verdict"}; the subject {box.status_text(status)}')
+    box.nothing_left(when)
+
+
+def same(before, when):
+    d = facts.differences(before, facts.tree(box.pids()))
+    for x in d:
+        print(f'{when}: {x}')
+    check(not d, f'{when}: {d[0] if d else ""}' + (f' (and {len(d) - 1} more)' if len(d) > 1 else ''))
+
+
+def saved():
+    """Keeps a copy of the subject's files as they are now."""
+    box.must(box.run(['cp', '-a', DIR, 'saved']))
+
+
+def put_back():
+    box.must(box.run(['rm', '-rf', DIR]))
+    box.must(box.run(['cp', '-a', 'saved', DIR]))
+
+
+def cycle(pid, options, fill, n):
+    """One dump, death and restore."""
+    before = facts.tree(box.pids())
+    box.dump(pid, f'images{n}', *options)
+    box.wait_gone(pid)
+    box.nothing_left('after the dump')
+    box.restore(f'images{n}', *box.FILL[fill], *options)
+    same(before, f'restore {n}')
+
+
+def killed(program, options, fill):
+    pid = start(program)
+    for n in (1, 2):
+        cycle(pid, options, fill, n)
+    passes(pid, 'restored twice')
+
+
+def running(program, options):
+    pid = start(program)
+    before = facts.tree(box.pids())
+    box.dump(pid, 'images', '--leave-running', *options)
+    saved()
+    same(before, 'left running')
+    passes(pid, 'left running')
+    put_back()
+    box.restore('images', *options)
+    same(before, 'restore')
+    passes(pid, 'restored')
+
+
+def refuses(program, options, text):
+    pid = start(program)
+    before = facts.tree(box.pids())
+    box.refused(box.thaw('dump', 'images', '-t', pid, *options), text)
+    check(not os.path.exists('images/inventory.img'), 'the images of a refused dump look complete')
+    same(before, 'refused')
+    passes(pid, 'refused')
+
+
+def one(name, mode):
+    source = f'{HERE}/{name}.c'
+    program = os.path.join(box.BUILD, 'test/kind', name)
+    options = shlex.split(note(source, 'thaw-options') or '')
+    text = note(source, 'thaw-refuses')
+    if mode == 'refused':
+        refuses(program, options, text)
+    elif mode == 'running':
+        running(program, options)
+    else:
+        killed(program, options, mode)
+
+
+for f in sorted(os.listdir(HERE)):
+    if f.endswith('.c'):
+        modes = ('serial', 'parallel', 'running') if note(f'{HERE}/{f}', 'thaw-refuses') is None else ('refused',)
+        for mode in modes:
+            case_add(f'{f[:-2]}/{mode}', functools.partial(one, f[:-2], mode), limit=120)

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+# The tests' part of the Makefile: builds what test/run and scripts/demo need and calls them.
+#
+# Unit tests link the whole project but main(), compiled a second time under ASan and UBSan into $(B)/asan.
+# The blob is linked in as it is: it cannot be instrumented.
+
+SAN        := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+SAN_OBJ    := $(patsubst $(B)/%.o,$(B)/asan/%.o,$(filter-out $(B)/cli/main.o,$(OBJ)))
+UNIT       := $(patsubst test/unit/%.c,$(B)/asan/unit/%,$(wildcard test/unit/test_*.c))
+GOLDEN     := $(B)/asan/unit/test_golden
+KIND       := $(patsubst test/kind/%.c,$(B)/test/kind/%,$(wildcard test/kind/*.c))
+FAULT      := $(patsubst test/fault/%.c,$(B)/test/fault/%,$(wildcard test/fault/*.c))
+REAL       := $(patsubst test/real/%.c,$(B)/test/real/%,$(wildcard test/real/*.c))
+SUBJECT    := $(B)/test/golden/subject
+TEST_FLAGS  = -std=gnu17 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Wshadow $(if $(CI),-Werror) -pthread -Itest/kind -MMD -MP
+RUN         = B=$(B) test/run
+ALL_CPUS    = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
+
+.PHONY: check golden kind fault real tests
+
+# `make check` and `make demo` set the machine up themselves; the other targets expect it done.
+check: deps
+	@$(MAKE) --no-print-directory $(ALL_CPUS) all tests
+	@$(RUN)
+
+tests: $(UNIT) $(GOLDEN) $(KIND) $(FAULT) $(REAL) $(SUBJECT) $(B)/thaw
+
+unit: $(UNIT)
+	@$(RUN) unit
+golden: $(GOLDEN) $(SUBJECT) $(B)/thaw
+	@$(RUN) golden
+kind: $(KIND) $(B)/thaw
+	@$(RUN) kind
+fault: $(FAULT) $(KIND) $(SUBJECT) $(B)/thaw
+	@$(RUN) fault
+real: $(REAL) $(B)/thaw
+	@$(RUN) real
+lint:
+	@$(RUN) lint
+
+demo: deps
+	@$(MAKE) --no-print-directory $(ALL_CPUS) all $(B)/bench/ceiling
+	@B=$(B) scripts/demo
+
+# --- unit tests ------------------------------------------------------------------------------------------------------
+$(B)/asan/gen/proto/%.pb-c.o: $(B)/gen/proto/%.pb-c.c | $(PB_H)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(SAN) -w -I$(B)/gen/proto -c -o $@ $<
+$(B)/asan/%.o: src/%.c | $(PB_H)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(SAN) $(WARN) -O1 -I$(B)/gen/proto -c -o $@ $<
+$(B)/asan/unit/%: test/unit/%.c $(SAN_OBJ) $(B)/pie/blob.embed.o
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(SAN) $(filter-out -Wmissing-prototypes,$(WARN)) -O1 -I$(B)/gen/proto -Itest/unit -o $@ $^ $(LIBS) -lcmocka
+$(GOLDEN): test/golden/test_golden.c $(SAN_OBJ) $(B)/pie/blob.embed.o
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(SAN) $(filter-out -Wmissing-prototypes,$(WARN)) -O1 -I$(B)/gen/proto -o $@ $^ $(LIBS) -lcmocka
+
+# --- programs that are dumped ----------------------------------------------------------------------------------------
+$(B)/test/%: test/%.c
+	@mkdir -p $(@D)
+	$(CC) $(TEST_FLAGS) -o $@ $<
+$(SUBJECT): test/golden/criu-4.2/subject.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu17 -O2 -w -static -pthread -o $@ $<
+$(B)/bench/%: bench/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(WARN) -o $@ $<
+
+-include $(SAN_OBJ:.o=.d) $(UNIT:=.d) $(KIND:=.d) $(FAULT:=.d) $(REAL:=.d)

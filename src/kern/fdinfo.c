@@ -50,8 +50,15 @@ int fdinfo_list(int proc_fd, struct arena *a, int **ret_tfds, size_t *ret_n)
 static bool common_line(const char **p, const char *key, unsigned int base, uint64_t *ret)
 {
 	const char *at = *p;
+	int64_t negative; /* positions of files like /proc/PID/mem are unsigned, but printed as signed */
 
-	if (!scan_word(&at, key) || !scan_u64(&at, base, ret) || *at != '\n')
+	if (!scan_word(&at, key))
+		return false;
+	if (base == 10 && scan_i64(&at, &negative))
+		*ret = (uint64_t)negative;
+	else if (!scan_u64(&at, base, ret))
+		return false;
+	if (*at != '\n')
 		return false;
 	*p = at + 1;
 	return true;

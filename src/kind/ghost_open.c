@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Deleted files at restore (ghost.h). Runs in the engine, single-threaded.
+ *
+ * An empty file takes the old name, every description of it is opened, the name
+ * goes away, and only then the contents are filled in through a descriptor: so
+ * a name exists for microseconds, and a thaw killed at any other moment
+ * leaves nothing behind. All descriptions of one inode are opened in that
+ * moment, because later no name leads to it; those asked for later wait in their row.
+ *
+ * Files made by O_TMPFILE never had a name, and may get one later (linkat): they
+ * are made the same way again.
+ */
+#include "kind/ghost.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "kind/borrowed.h"
+#include "kind/description.h"
+#include "kind/file_place.h"
+#include "kind/reg_file.h"
+
+enum { COPY_LEN = 256 * 1024 };
+
+struct ghost {
+	struct restoring *r;
+	uint32_t id;
+	const GhostFileEntry *entry;
+	struct img_msgs msgs;
+	struct borrowed at;
+	const char *want; /* the name that was asked for when it got its present one */
+};
+
+static const RegFileEntry *reg_of(struct restoring *r, const struct remap *row)
+{
+	const FileEntry *e = snap_file(r->snap, row->orig_id);
+
+	return e ? e->reg : NULL;
+}
+
+static int ghost_load(struct restoring *r, uint32_t id, struct ghost *ret)
+{
+	*ret = (struct ghost){ .r = r, .id = id };
+	if (img_read_all(r->dirfd, IMG_GHOST_FILE, id, r->a, &ret->msgs) < 0)
+		return err_ctx(-EINVAL, "deleted file");
+	ret->entry = (const GhostFileEntry *)ret->msgs.v[0].msg;
+	return 0;
+}
+
+static int chunks_check(const struct ghost *g)
+{
+	uint64_t size = g->entry->has_size ? g->entry->size : INT64_MAX;
+
+	for (size_t i = 1; i < g->msgs.n; i++) {
+		const GhostChunkEntry *c = (const GhostChunkEntry *)g->msgs.v[i].msg;
+
+		if (size > INT64_MAX || c->off > size || c->len > size - c->off)
+			return err_say(EINVAL, "ghost-file-%x.img: entry %zu: data at %" PRIu64 " lies outside of the file's %" PRIu64 " bytes",
+				       g->id, i, c->off, size);
+	}
+	return 0;
+}
+
+/* A fifo that its entry takes for something else would be opened without end. */
+static int type_check(const struct ghost *g, const RegFileEntry *m)
+{
+	mode_t type = (mode_t)g->entry->mode & S_IFMT;
+
+	if (!m)
+		return err_say(EINVAL, "remap-fpath.img: deleted file %u has no entry with its name", g->id);
+	if (reg_file_type(m) == type || (!m->has_mode && type != S_IFIFO))
+		return 0;
+	return err_say(EINVAL, "ghost-file-%x.img holds a %s, but %s is none", g->id, file_place_type(type), m->name);
+}
+
+int ghost_check(struct restoring *r, const struct remap *row)
+{
+	struct ghost g;
+	int err = ghost_load(r, row->remap_id, &g);
+
+	if (!err)
+		err = type_check(&g, reg_of(r, row));
+	if (err < 0)
+		return err;
+	switch (g.entry->mode & S_IFMT) {
+	case S_IFREG:
+		return chunks_check(&g);
+	case S_IFLNK:
+		return g.entry->symlnk_target ? 0 : err_say(EINVAL, "ghost-file-%x.img: a symbolic link without target", g.id);
+	case S_IFDIR:
+	case S_IFIFO:
+	case S_IFCHR:
+	case S_IFBLK:
+		return 0;
+	default:
+		return err_say(ENOTSUP, "ghost-file-%x.img: a deleted %s is not supported yet", g.id,
+			       file_place_type(g.entry->mode));
+	}
+}
+
+/* ---- the name -------------------------------------------------------------------------------- */
+
+/* Returns a descriptor for a regular file, else 0. */
+static int inode_make(const char *path, void *arg)
+{
+	const GhostFileEntry *g = arg;
+	int r;
+
+	switch (g->mode & S_IFMT) {
+	case S_IFREG:
+		r = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+		break;
+	case S_IFDIR:
+		r = mkdir(path, 0700);
+		break;
+	case S_IFLNK:
+		r = symlink(g->symlnk_target, path);
+		break;
+	default:
+		r = mknod(path, (g->mode & S_IFMT) | 0600, g->rdev);
+	}
+	return r < 0 ? -errno : r;
+}
+
+static int inode_move(const char *path, void *arg)
+{
+	return renameat2(AT_FDCWD, arg, AT_FDCWD, path, RENAME_NOREPLACE) < 0 ? -errno : 0;
+}
+
+/* Moves the file to the name that its next description was opened by. */
+static int name_follow(struct ghost *g, const char *want)
+{
+	struct borrowed next;
+	int err;
+
+	if (!strcmp(want, g->want))
+		return 0;
+	err = borrowed_take(&next, g->r->a, want, inode_move, (void *)g->at.path);
+	if (err < 0)
+		return err;
+	borrowed_drop(&g->at);
+	g->at = next;
+	g->want = want;
+	return 0;
+}
+
+static void name_drop(struct ghost *g)
+{
+	if (S_ISDIR(g->entry->mode))
+		rmdir(g->at.path);
+	else
+		unlink(g->at.path);
+	borrowed_drop(&g->at);
+}
+
+/* ---- what is in it --------------------------------------------------------------------------- */
+
+static int run_copy(int img_fd, uint64_t from, uint64_t len, int fd, uint64_t to, uint8_t *buf)
+{
+	while (len) {
+		ssize_t got = io_pread(img_fd, buf, len < COPY_LEN ? len : COPY_LEN, from);
+		int err;
+
+		if (got <= 0)
+			return err_set(got < 0 ? (int)-got : EIO, "read at offset %" PRIu64, from);
+		err = io_pwrite(fd, buf, (size_t)got, to);
+		if (err < 0)
+			return err_set(-err, "write its contents");
+		from += (uint64_t)got;
+		to += (uint64_t)got;
+		len -= (uint64_t)got;
+	}
+	return 0;
+}
+
+static int contents_copy(const struct ghost *g, int fd)
+{
+	auto_close int img_fd = img_open(g->r->dirfd, IMG_GHOST_FILE, g->id);
+	auto_free uint8_t *buf = malloc(COPY_LEN);
+	const struct img_msg *v = g->msgs.v;
+	int err = img_fd;
+
+	if (err >= 0 && !buf)
+		err = err_set(ENOMEM, "buffer for a deleted file");
+	if (err >= 0)
+		err = run_copy(img_fd, v[0].payload_off, v[0].payload_len, fd, 0, buf);
+	for (size_t i = 1; err >= 0 && i < g->msgs.n; i++)
+		err = run_copy(img_fd, v[i].payload_off, v[i].payload_len, fd, ((const GhostChunkEntry *)v[i].msg)->off, buf);
+	if (err >= 0 && g->entry->has_size && ftruncate(fd, (off_t)g->entry->size) < 0)
+		err = err_set(errno, "set its size to %" PRIu64, g->entry->size);
+	return err_ctx(err < 0 ? err : 0, "ghost-file-%x.img", g->id);
+}
+
+/* fd may be O_PATH. Times come last: everything else changes them. */
+static int attributes_set(const GhostFileEntry *g, int fd)
+{
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_nsec = UTIME_OMIT } };
+	char self[64];
+
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	if (fchownat(fd, "", g->uid, g->gid, AT_EMPTY_PATH) < 0)
+		return err_set(errno, "give a deleted file back to user %u", g->uid);
+	if (S_ISLNK(g->mode))
+		return 0;
+	if (chmod(self, g->mode & 07777) < 0)
+		return err_set(errno, "set the mode of a deleted file");
+	if (g->atim && g->mtim) {
+		times[0] = (struct timespec){ (time_t)g->atim->tv_sec, (long)g->atim->tv_usec * 1000 };
+		times[1] = (struct timespec){ (time_t)g->mtim->tv_sec, (long)g->mtim->tv_usec * 1000 };
+	}
+	if (utimensat(AT_FDCWD, self, times, 0) < 0)
+		return err_set(errno, "set the times of a deleted file");
+	return 0;
+}
+
+static int ghost_fill(const struct ghost *g, int fd)
+{
+	int err = S_ISREG(g->entry->mode) ? contents_copy(g, fd) : 0;
+
+	return err < 0 ? err : attributes_set(g->entry, fd);
+}
+
+/* ---- its descriptions ------------------------------------------------------------------------ */
+
+static int row_open_named(struct ghost *g, struct remap *row)
+{
+	const RegFileEntry *m = reg_of(g->r, row);
+	int err = m ? name_follow(g, m->name) : err_say(EINVAL, "remap-fpath.img: file %u is no file with a name", row->orig_id);
+
+	if (err < 0)
+		return err;
+	row->fd = reg_file_open(g->at.path, m);
+	row->opened = row->fd >= 0;
+	return row->fd < 0 ? row->fd : 0;
+}
+
+static int rows_open_named(struct ghost *g)
+{
+	struct remap_table *t = remap_table(g->r);
+	int err = 0;
+
+	for (size_t i = 0; !err && i < t->n; i++)
+		if (t->v[i].type == REMAP_TYPE__GHOST && t->v[i].remap_id == g->id)
+			err = row_open_named(g, &t->v[i]);
+	return err;
+}
+
+static int ghost_open_named(struct ghost *g, const char *name)
+{
+	int made = borrowed_take(&g->at, g->r->a, name, inode_make, (void *)g->entry);
+	auto_close int fd = S_ISREG(g->entry->mode) ? made : -1;
+	int err;
+
+	if (made < 0)
+		return made;
+	g->want = name;
+	err = rows_open_named(g);
+	if (!err && fd < 0)
+		fd = open(g->at.path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (!err && fd < 0)
+		err = err_set(errno, "open %s", g->at.path);
+	name_drop(g);
+	return err < 0 ? err : ghost_fill(g, fd);
+}
+
+/* ---- files without a name -------------------------------------------------------------------- */
+
+static bool is_nameless(const RegFileEntry *m)
+{
+	return (m->flags & O_TMPFILE) == O_TMPFILE;
+}
+
+static int nameless_make(const char *path, void *arg)
+{
+	const RegFileEntry *m = arg;
+	auto_free char *dir = strndup(path, (size_t)(strrchr(path, '/') - path) + 1);
+	int fd = dir ? open(dir, (int)(m->flags & ~(uint32_t)(O_CREAT | O_EXCL | O_TRUNC | O_ASYNC)) | O_CLOEXEC, 0600) : -1;
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* The first description makes the file; others are opened anew through its descriptor. */
+static int rows_open_nameless(struct ghost *g, struct remap *first, int fd)
+{
+	struct remap_table *t = remap_table(g->r);
+
+	for (size_t i = 0; i < t->n; i++) {
+		struct remap *row = &t->v[i];
+		char self[64];
+
+		if (row->type != REMAP_TYPE__GHOST || row->remap_id != g->id || row == first)
+			continue;
+		snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+		row->fd = reg_of(g->r, row) ? reg_file_open(self, reg_of(g->r, row)) : -EINVAL;
+		if (row->fd < 0)
+			return row->fd;
+		row->opened = true;
+	}
+	return 0;
+}
+
+static int ghost_open_nameless(struct ghost *g, struct remap *first, const RegFileEntry *m)
+{
+	auto_close int fd = borrowed_take(&g->at, g->r->a, m->name, nameless_make, (void *)m), fill = -1;
+	int err;
+
+	if (fd < 0)
+		return fd;
+	borrowed_drop(&g->at);
+	err = rows_open_nameless(g, first, fd);
+	fill = err < 0 ? -1 : description_reopen(fd, O_RDWR);
+	if (err < 0 || fill < 0)
+		return err < 0 ? err : fill;
+	err = ghost_fill(g, fill);
+	if (!err && m->pos && lseek(fd, (off_t)m->pos, SEEK_SET) < 0)
+		err = err_set(errno, "%s: go to position %" PRIu64, m->name, m->pos);
+	if (err < 0)
+		return err;
+	first->fd = take_fd(&fd);
+	first->opened = true;
+	return 0;
+}
+
+/* The row whose description makes the file, if it never had a name. */
+static struct remap *nameless_first(struct ghost *g)
+{
+	struct remap_table *t = remap_table(g->r);
+
+	for (size_t i = 0; i < t->n; i++)
+		if (t->v[i].type == REMAP_TYPE__GHOST && t->v[i].remap_id == g->id && reg_of(g->r, &t->v[i]) &&
+		    is_nameless(reg_of(g->r, &t->v[i])))
+			return &t->v[i];
+	return NULL;
+}
+
+static int ghost_open_all(struct restoring *r, struct remap *row)
+{
+	struct remap *first;
+	struct ghost g;
+	int err = ghost_load(r, row->remap_id, &g);
+
+	if (err < 0)
+		return err;
+	first = S_ISREG(g.entry->mode) ? nameless_first(&g) : NULL;
+	return first ? ghost_open_nameless(&g, first, reg_of(r, first)) : ghost_open_named(&g, reg_of(r, row)->name);
+}
+
+int ghost_open(struct restoring *r, struct remap *row)
+{
+	int err = row->opened ? 0 : ghost_open_all(r, row);
+
+	if (err < 0)
+		return err;
+	if (row->fd < 0)
+		return err_say(EINVAL, "remap-fpath.img: file %u is there twice", row->orig_id);
+	return take_fd(&row->fd);
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * epoll: a set of watched files.
+ *
+ * The kernel knows an entry by the open file and the number it had when it was
+ * added. The number may since have been closed or given to another file (the
+ * watched one lives on as a duplicate), so it only says where to look first:
+ * kcmp() tells which descriptor of the tree is really meant. Where the number
+ * does not lead there, our own fields of the wire's entry say what does.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "base/cleanup.h"
+#include "kern/kcmp.h"
+#include "kind/description.h"
+#include "kind/epoll_watch.h"
+
+/* An epoll set of the dump: where it was found. */
+struct seen {
+	struct seen *next;
+	EventpollFileEntry *ep;
+	int32_t pid;
+	int tfd;
+};
+
+static bool epoll_match(const struct fd_facts *f)
+{
+	return !strcmp(f->link, "anon_inode:[eventpoll]");
+}
+
+/* ---- dump ------------------------------------------------------------------------------------ */
+
+static EventpollTfdEntry *watch_new(struct dumping *d, const struct fdinfo_epoll *line)
+{
+	EventpollTfdEntry *w = arena_msg(d->a, eventpoll_tfd_entry, EventpollTfdEntry);
+
+	w->tfd = (uint32_t)line->tfd;
+	w->events = line->events;
+	w->data = line->data;
+	w->has_dev = w->has_inode = w->has_pos = true;
+	w->dev = line->sdev;
+	w->inode = line->ino;
+	w->pos = line->pos;
+	return w;
+}
+
+static int epoll_dump(struct dumping *d, const struct fd_facts *f, FileEntry *e)
+{
+	EventpollFileEntry *ep = arena_msg(d->a, eventpoll_file_entry, EventpollFileEntry);
+	struct seen *seen = arena_alloc(d->a, sizeof(*seen));
+	struct fdinfo_epoll line;
+	struct fdinfo info;
+	const char *cursor;
+	int more = description_info(d, f, &info);
+
+	if (more < 0)
+		return more;
+	cursor = info.rest;
+	while ((more = fdinfo_epoll_next(&cursor, &line)) > 0)
+		arena_add(d->a, &ep->tfd, &ep->n_tfd, watch_new(d, &line));
+	if (more < 0)
+		return more;
+	if (ep->n_tfd && f->tfd < 0)
+		return err_say(ENOTSUP, "a watching epoll in flight in a socket is not supported yet");
+	ep->id = e->id;
+	ep->flags = f->flags;
+	ep->fown = dumping_fown(d, f->fd);
+	e->epfd = ep;
+	*seen = (struct seen){ d->kind_state[KIND_STATE_EPOLL], ep, f->pid, f->tfd };
+	d->kind_state[KIND_STATE_EPOLL] = seen;
+	return 0;
+}
+
+/* Entries of equal number are told apart by their order. */
+static uint32_t before_it(const EventpollFileEntry *ep, size_t i)
+{
+	uint32_t n = 0;
+
+	for (size_t k = 0; k < i; k++)
+		n += watch_key(ep->tfd[k]) == watch_key(ep->tfd[i]);
+	return n;
+}
+
+/* The descriptor of t that is what entry i watches. 1 found, 0 not, -errno. */
+static int find_in_task(const struct dump_task *t, const struct seen *s, size_t i, const FdinfoEntry **ret)
+{
+	const EventpollTfdEntry *w = s->ep->tfd[i];
+	uint32_t nth = before_it(s->ep, i);
+
+	for (size_t k = 0; k < t->t->nfds; k++) {
+		const FdinfoEntry *f = t->t->fds[k];
+		int same = kcmp_epoll(t->pid, (int)f->fd, s->pid, s->tfd, (int)w->tfd, nth);
+
+		if (same)
+			*ret = f;
+		if (same)
+			return same;
+	}
+	return 0;
+}
+
+static int find_watched(struct dumping *d, const struct seen *s, size_t i, const FdinfoEntry **ret, bool *ret_holder)
+{
+	int found = 0;
+
+	for (int holders = 1; holders >= 0 && !found; holders--)
+		for (size_t k = 0; k < d->ntasks && !found; k++)
+			if ((d->tasks[k].pid == s->pid) == holders) {
+				*ret_holder = holders;
+				found = find_in_task(&d->tasks[k], s, i, ret);
+			}
+	return found;
+}
+
+/* Does the number in the task where the set was found still mean the watched file? */
+static int number_holds(struct dumping *d, const struct seen *s, size_t i, uint32_t *ret_id)
+{
+	const EventpollTfdEntry *w = s->ep->tfd[i];
+
+	for (size_t k = 0; k < d->ntasks; k++) {
+		const FdinfoEntry *f = d->tasks[k].pid == s->pid ? watch_fd_of_number(d->tasks[k].t, w->tfd) : NULL;
+
+		if (f) {
+			*ret_id = f->id;
+			return kcmp_epoll(s->pid, (int)w->tfd, s->pid, s->tfd, (int)w->tfd, before_it(s->ep, i));
+		}
+	}
+	return 0;
+}
+
+static int resolve(struct dumping *d, const struct seen *s, size_t i, uint32_t *ret_id)
+{
+	EventpollTfdEntry *w = s->ep->tfd[i];
+	const FdinfoEntry *f = NULL;
+	bool holder = true;
+	int found = number_holds(d, s, i, ret_id);
+
+	if (found)
+		return found;
+	found = find_watched(d, s, i, &f, &holder);
+	if (!found)
+		return err_say(ENOTSUP,
+			       "task %d: fd %d: epoll watches a file, added as %u, that no task has open: this is not supported yet",
+			       s->pid, s->tfd, w->tfd);
+	if (found < 0)
+		return found;
+	w->has_key_tfd = true;
+	w->key_tfd = w->tfd;
+	if (holder)
+		w->tfd = f->fd;
+	*ret_id = f->id;
+	return 1;
+}
+
+static int epoll_finish(struct dumping *d)
+{
+	for (const struct seen *s = d->kind_state[KIND_STATE_EPOLL]; s; s = s->next)
+		for (size_t i = 0; i < s->ep->n_tfd; i++) {
+			EventpollTfdEntry *w = s->ep->tfd[i];
+			uint32_t id = 0;
+			int err = resolve(d, s, i, &id);
+
+			if (err < 0)
+				return err;
+			w->has_file_id = watch_file_by_number(d->snap, s->ep->id, w->tfd) != id;
+			if (w->has_file_id)
+				w->file_id = id;
+		}
+	return 0;
+}
+
+/* ---- restore --------------------------------------------------------------------------------- */
+
+static int epoll_check(struct restoring *r, const FileEntry *e)
+{
+	if (!e->epfd)
+		return err_say(EINVAL, "the entry has no epoll in it");
+	for (size_t i = 0; i < e->epfd->n_tfd; i++) {
+		const EventpollTfdEntry *w = e->epfd->tfd[i];
+		uint32_t id = watch_file(r->snap, e->id, w);
+
+		if (!id || !snap_file(r->snap, id))
+			return err_say(EINVAL, "watched descriptor %u is open in no task that has this epoll", w->tfd);
+		if (watch_key(w) > INT32_MAX)
+			return err_say(EINVAL, "%u is no descriptor number", watch_key(w));
+	}
+	return 0;
+}
+
+static int epoll_open(struct restoring *r, const FileEntry *e)
+{
+	auto_close int fd = epoll_create1(EPOLL_CLOEXEC);
+	int err;
+
+	(void)r;
+	if (fd < 0)
+		return err_set(errno, "epoll_create()");
+	err = description_flags(fd, e->epfd->flags);
+	return err < 0 ? err : take_fd(&fd);
+}
+
+static int epoll_emit(struct restoring *r, const FileEntry *e, int tfd, struct prog *p)
+{
+	watch_emit_all(r, e, tfd, p);
+	description_owner(e->epfd->fown, tfd, p);
+	return 0;
+}
+
+static void epoll_describe(const FileEntry *e, char *text, size_t len)
+{
+	if (e->epfd)
+		snprintf(text, len, "watches %zu", e->epfd->n_tfd);
+}
+
+const struct kind_fd kind_fd_epoll = {
+	.name = "epoll",
+	.type = FD_TYPES__EVENTPOLL,
+	.match = epoll_match,
+	.dump = epoll_dump,
+	.finish = epoll_finish,
+	.check = epoll_check,
+	.open = epoll_open,
+	.link = watch_add_all,
+	.emit = epoll_emit,
+	.describe = epoll_describe,
+};

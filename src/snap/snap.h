@@ -57,8 +57,9 @@ enum { SNAP_PAGE = 4096 };
 /* Where the bytes of one memory object are: runs of pages, in the order in which pages-<id>.img holds them. */
 struct snap_pages {
 	uint32_t pages_id;
-	PagemapEntry **runs; /* nr_pages is always set (older images are brought to it) */
+	PagemapEntry **runs; /* nr_pages and flags are always set (older images are brought to it) */
 	size_t nruns;
+	uint64_t file_len;   /* bytes that pages-<id>.img had when it was loaded; 0 in a dump */
 };
 
 struct snap_task {
@@ -95,7 +96,10 @@ struct snap {
 	size_t nshmem;
 	/* Every image of which a directory has one (files, pipes-data, memfd, ...), as it stands in the file. */
 	struct img_msgs list[IMG_COUNT];
+	struct snap_index *files; /* for snap_file() */
 };
+
+struct imgdir;
 
 struct snap *snap_new(void);
 void snap_free(struct snap *s);
@@ -104,10 +108,14 @@ void snap_free(struct snap *s);
 int snap_load(struct snap *s, int dirfd) must_check;
 /* Refuses by name what cannot be restored right: unresolved ids, foreign architecture, overlapping mappings, ... */
 int snap_check(const struct snap *s) must_check;
-/* Writes all message images into a directory (an open transaction, see imgdir_begin). Sorted, as CRIU does. */
+/*
+ * Writes all message images but the inventory into a directory (an open
+ * transaction: imgdir_begin() before, imgdir_commit() after). Parents before
+ * children, lists as they were added.
+ */
 int snap_save(struct snap *s, struct imgdir *dir) must_check;
 
-/* Appends to one of the lists. */
+/* Appends to one of the lists. A file entry must have its id. */
 void snap_add(struct snap *s, enum img_id id, ProtobufCMessage *msg);
 void snap_add_payload(struct snap *s, enum img_id id, ProtobufCMessage *msg, const void *payload, size_t len);
 

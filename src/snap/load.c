@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Images -> model: everything is read, then joined by PID and id.
+ *
+ * Refused here is only what cannot be joined (a missing image, two tasks with
+ * one PID, a tree that is none); what can be joined and yet not be restored is
+ * snap_check()'s. `thaw show` needs no more than this.
+ *
+ * The images of a zombie are its core alone. CRIU 4.2 writes garbage as its
+ * thread list, so that is replaced by its PID.
+ */
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "snap/load.h"
+
+static int inventory_load(struct snap *s, int dirfd)
+{
+	int r = img_read_one(dirfd, IMG_INVENTORY, 0, s->a, &s->inventory);
+
+	if (r == -ENOENT)
+		return err_say(ENOENT, "is not an image directory of CRIU or thaw: it has no inventory.img");
+	if (r < 0)
+		return r;
+	if (s->inventory->img_version != 2)
+		return err_say(ENOTSUP, "inventory.img: images of version %u are not supported, only those of version 2",
+			       s->inventory->img_version);
+	return 0;
+}
+
+/* Of which of these a directory has one, under which number. Namespaces' images are numbered by namespace. */
+static bool is_list(enum img_id id)
+{
+	switch (id) {
+	case IMG_INVENTORY:
+	case IMG_PSTREE:
+	case IMG_STATS_DUMP:
+	case IMG_STATS_RESTORE:
+	case IMG_IRMAP_CACHE:
+		return false;
+	case IMG_TIMENS:
+		return true;
+	default:
+		return img_type(id)->desc && !strchr(img_type(id)->pattern, '%');
+	}
+}
+
+static int lists_load(struct snap *s, int dirfd)
+{
+	for (int id = 0; id < IMG_COUNT; id++) {
+		struct img_msgs all;
+		int r = is_list(id) ? img_read_all(dirfd, id, 0, s->a, &all) : -ENOENT;
+
+		if (r == -ENOENT)
+			continue;
+		if (r < 0)
+			return r;
+		for (size_t i = 0; i < all.n; i++) {
+			snap_add_payload(s, id, all.v[i].msg, all.v[i].payload, all.v[i].payload_len);
+			s->list[id].v[s->list[id].n - 1].payload_off = all.v[i].payload_off;
+		}
+	}
+	return 0;
+}
+
+static int pages_len(struct snap_pages *p, int dirfd)
+{
+	auto_close int fd = img_open(dirfd, IMG_PAGES, p->pages_id);
+	struct stat st;
+
+	if (fd == -ENOENT && !p->nruns)
+		return 0;
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
+		return err_set(errno, "pages-%u.img: stat", p->pages_id);
+	p->file_len = (uint64_t)st.st_size;
+	return 0;
+}
+
+static int pages_load(struct snap *s, int dirfd, enum img_id id, uint64_t num, struct snap_pages *p)
+{
+	struct img_msgs all;
+	int r = img_read_all(dirfd, id, num, s->a, &all);
+
+	if (r < 0)
+		return r;
+	p->pages_id = ((const PagemapHead *)all.v[0].msg)->pages_id;
+	p->nruns = all.n - 1;
+	p->runs = arena_alloc(s->a, p->nruns * sizeof(PagemapEntry *) + 1);
+	for (size_t i = 0; i < p->nruns; i++) {
+		PagemapEntry *e = (PagemapEntry *)all.v[i + 1].msg;
+
+		e->nr_pages = pagemap_pages(e);
+		e->flags = pagemap_flags(e);
+		e->has_nr_pages = e->has_flags = true;
+		p->runs[i] = e;
+	}
+	return pages_len(p, dirfd);
+}
+
+/* The leader first, and alone where the image names no thread (older images, zombies). */
+static void threads_order(struct snap *s, PstreeEntry *e, bool alone)
+{
+	uint32_t *v = arena_alloc(s->a, (e->n_threads + 1) * sizeof(*v));
+	size_t n = 0;
+
+	v[n++] = e->pid;
+	for (size_t i = 0; !alone && i < e->n_threads; i++)
+		if (e->threads[i] != e->pid)
+			v[n++] = e->threads[i];
+	e->threads = v;
+	e->n_threads = n;
+}
+
+static int cores_load(struct snap *s, int dirfd, struct snap_task *t, struct load_id **ids)
+{
+	PstreeEntry *e = t->pst;
+	CoreEntry *leader;
+	int r = img_read_one(dirfd, IMG_CORE, e->pid, s->a, &leader);
+
+	if (r < 0)
+		return r;
+	if (!leader->tc)
+		return err_say(EINVAL, "core-%u.img: says nothing about its task (no tc)", e->pid);
+	t->zombie = leader->tc->task_state == TASK_DEAD || leader->tc->task_state == TASK_ZOMBIE;
+	threads_order(s, e, t->zombie);
+	t->cores = arena_alloc(s->a, e->n_threads * sizeof(CoreEntry *));
+	t->cores[t->ncores++] = leader;
+	for (; t->ncores < e->n_threads; t->ncores++) {
+		r = load_id_claim(s, ids, e->threads[t->ncores], t);
+		if (r >= 0)
+			r = img_read_one(dirfd, IMG_CORE, e->threads[t->ncores], s->a, &t->cores[t->ncores]);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int fds_load(struct snap *s, int dirfd, struct snap_task *t)
+{
+	bool per_id = s->inventory->has_fdinfo_per_id && s->inventory->fdinfo_per_id;
+	struct img_msgs all;
+	int r = img_read_all(dirfd, IMG_FDINFO, per_id ? t->ids->files_id : t->pst->pid, s->a, &all);
+
+	if (r < 0)
+		return r;
+	t->fds = arena_alloc(s->a, all.n * sizeof(FdinfoEntry *) + 1);
+	for (; t->nfds < all.n; t->nfds++)
+		t->fds[t->nfds] = (FdinfoEntry *)all.v[t->nfds].msg;
+	return 0;
+}
+
+/* Older images have the ids in the core. */
+static int ids_load(struct snap *s, int dirfd, struct snap_task *t)
+{
+	t->ids = t->cores[0]->ids;
+	return t->ids ? 0 : img_read_one(dirfd, IMG_IDS, t->pst->pid, s->a, &t->ids);
+}
+
+static int task_load(struct snap *s, int dirfd, struct snap_task *t, struct load_id **ids)
+{
+	uint32_t pid = t->pst->pid;
+	int r = cores_load(s, dirfd, t, ids);
+
+	if (r < 0 || t->zombie)
+		return r;
+	r = ids_load(s, dirfd, t);
+	if (r >= 0)
+		r = img_read_one(dirfd, IMG_MM, pid, s->a, &t->mm);
+	if (r >= 0)
+		r = img_read_one(dirfd, IMG_FS, pid, s->a, &t->fs);
+	if (r >= 0)
+		r = fds_load(s, dirfd, t);
+	return r < 0 ? r : pages_load(s, dirfd, IMG_PAGEMAP, pid, &t->pages);
+}
+
+/* An object without bytes may have no image. */
+static int shmem_load(struct snap *s, int dirfd, uint64_t shmid, bool may_lack)
+{
+	struct snap_shmem *o;
+	int r;
+
+	if (snap_shmem(s, shmid))
+		return 0;
+	o = arena_alloc(s->a, sizeof(*o));
+	o->shmid = shmid;
+	r = pages_load(s, dirfd, IMG_PAGEMAP_SHMEM, shmid, &o->pages);
+	if (r == -ENOENT && may_lack)
+		return 0;
+	if (r < 0)
+		return r;
+	arena_add(s->a, &s->shmem, &s->nshmem, o);
+	return 0;
+}
+
+static int shmem_load_mapped(struct snap *s, int dirfd, const struct snap_task *t)
+{
+	for (size_t i = 0; t->mm && i < t->mm->n_vmas; i++) {
+		const VmaEntry *v = t->mm->vmas[i];
+		int r = 0;
+
+		if (v->status & VMA_ANON_SHARED && !(v->status & VMA_AREA_SYSVIPC))
+			r = shmem_load(s, dirfd, v->shmid, false);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int shmem_load_all(struct snap *s, int dirfd)
+{
+	const struct img_msgs *memfd = &s->list[IMG_MEMFD];
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < memfd->n; i++) {
+		const MemfdInodeEntry *e = (const MemfdInodeEntry *)memfd->v[i].msg;
+
+		r = shmem_load(s, dirfd, e->shmid, !e->size);
+	}
+	for (size_t i = 0; r >= 0 && i < s->ntasks; i++)
+		r = shmem_load_mapped(s, dirfd, s->tasks[i]);
+	return r;
+}
+
+int snap_load(struct snap *s, int dirfd)
+{
+	struct load_id *ids = NULL;
+	int r = inventory_load(s, dirfd);
+
+	if (r >= 0)
+		r = lists_load(s, dirfd);
+	if (r >= 0)
+		r = load_tree(s, dirfd, &ids);
+	for (size_t i = 0; r >= 0 && i < s->ntasks; i++)
+		r = task_load(s, dirfd, s->tasks[i], &ids);
+	return r < 0 ? r : shmem_load_all(s, dirfd);
+}

@@ -154,7 +154,7 @@ struct kind_fd {
 struct kind_mem {
 	const char *name;
 	bool (*match)(const struct map *m);
-	/* v has start, end, prot, pgoff set. */
+	/* v has start, end, prot, pgoff set. 1: the entry before covers it too, v is dropped. */
 	int (*dump)(struct dumping *d, struct dump_task *t, const struct map *m, VmaEntry *v);
 	/* restore: does this row map v? */
 	bool (*owns)(const VmaEntry *v);

@@ -185,12 +185,16 @@ static int stage_fill(void *ctx)
 		jobs[n++] = (struct shmem_job){ r->snap->shmem[i], fd };
 	}
 	err = shmem_fill(r->imgs_fd, jobs, n, r->shmem_bytes < MEDIUM ? 1 : r->workers, r->kinds.opts->auto_dedup, &done);
-	return err < 0 ? err : shmem_seal_all(&r->kinds);
+	return err;
 }
 
 static int stage_wait(void *ctx)
 {
-	return launch_wait(ctx);
+	struct restore *r = ctx;
+	int err = launch_wait(r);
+
+	/* not before: F_SEAL_FUTURE_WRITE forbids the mappings that tasks make meanwhile */
+	return err < 0 ? err : shmem_seal_all(&r->kinds);
 }
 
 static int stage_scripts(void *ctx)

@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "kind/terminal.h"
 
 enum { RANKS = 4 };
 
@@ -127,7 +128,8 @@ int rfiles_open(struct restoring *r)
 		for (size_t i = 0; i < entries(r)->n; i++) {
 			const FileEntry *e = entry(r, i);
 			const struct kind_fd *k = kind_fd_of(e->type);
-			int fd = k && k->rank != rank ? 0 : open_entry(r, e);
+			bool skip = (k && k->rank != rank) || terminal_has_name(r->snap, e->id);
+			int fd = skip ? 0 : open_entry(r, e);
 
 			if (fd < 0)
 				return fd;
@@ -135,7 +137,7 @@ int rfiles_open(struct restoring *r)
 	for (size_t i = 0; i < entries(r)->n; i++) {
 		const FileEntry *e = entry(r, i);
 		const struct kind_fd *k = kind_fd_of(e->type);
-		int err = k->link ? in_entry(k->link(r, e, r->files->fd_of[e->id]), k, e) : 0;
+		int err = k->link && r->files->fd_of[e->id] >= 0 ? in_entry(k->link(r, e, r->files->fd_of[e->id]), k, e) : 0;
 
 		if (err < 0)
 			return err;

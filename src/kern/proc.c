@@ -121,28 +121,30 @@ int proc_comm_read(int proc_fd, pid_t tid, char ret_comm[PROC_COMM_LEN])
 	return 0;
 }
 
+/* Grows as arena_push() does: full when n is 0 or a power of two. */
+void proc_pid_push(struct arena *a, pid_t **pids, size_t *n, pid_t pid)
+{
+	if (!(*n & (*n - 1))) {
+		pid_t *more = arena_alloc(a, (*n ? 2 * *n : 1) * sizeof(*more));
+
+		if (*n)
+			memcpy(more, *pids, *n * sizeof(*more));
+		*pids = more;
+	}
+	(*pids)[(*n)++] = pid;
+}
+
 struct pid_list {
 	struct arena *a;
 	pid_t *v;
 	size_t n;
 };
 
-/* Grows as arena_push() does: full when n is 0 or a power of two. */
-static void pid_push(struct pid_list *l, pid_t pid)
-{
-	if (!(l->n & (l->n - 1))) {
-		pid_t *more = arena_alloc(l->a, (l->n ? 2 * l->n : 1) * sizeof(*more));
-
-		if (l->n)
-			memcpy(more, l->v, l->n * sizeof(*more));
-		l->v = more;
-	}
-	l->v[l->n++] = pid;
-}
-
 static int take_tid(void *arg, uint32_t number)
 {
-	pid_push(arg, (pid_t)number);
+	struct pid_list *l = arg;
+
+	proc_pid_push(l->a, &l->v, &l->n, (pid_t)number);
 	return 0;
 }
 
@@ -158,9 +160,8 @@ int proc_threads(int proc_fd, struct arena *a, pid_t **ret_tids, size_t *ret_n)
 	return 0;
 }
 
-int proc_children(int proc_fd, pid_t tid, struct arena *a, pid_t **tids, size_t *n)
+int proc_children(int proc_fd, pid_t tid, struct arena *a, pid_t **pids, size_t *n)
 {
-	struct pid_list l = { .a = a, .v = *tids, .n = *n };
 	const char *p;
 	int r, pid;
 	AUTO_PROCFILE(file);
@@ -169,9 +170,7 @@ int proc_children(int proc_fd, pid_t tid, struct arena *a, pid_t **tids, size_t 
 	if (r < 0)
 		return r;
 	for (p = file.text; scan_int(&p, &pid);)
-		pid_push(&l, pid);
-	*tids = l.v;
-	*n = l.n;
+		proc_pid_push(a, pids, n, pid);
 	return 0;
 }
 

@@ -101,10 +101,19 @@ int proc_comm_read(int proc_fd, pid_t tid, char ret_comm[PROC_COMM_LEN]) must_ch
 /* TIDs in ascending order of the listing (the leader comes first while it lives). */
 int proc_threads(int proc_fd, struct arena *a, pid_t **ret_tids, size_t *ret_n) must_check;
 /*
- * Children of one thread; complete only while it is stopped. Appends to *tids of
+ * Children of one thread; complete only while it is stopped. Appends to *pids of
  * *n items (arena; start with NULL and 0), so that one list can hold those of all threads.
  */
-int proc_children(int proc_fd, pid_t tid, struct arena *a, pid_t **tids, size_t *n) must_check;
+int proc_children(int proc_fd, pid_t tid, struct arena *a, pid_t **pids, size_t *n) must_check;
+
+/*
+ * Children of the process pid of proc_fd, whose threads are tids, all stopped. Appends in the same
+ * way, in ascending order or by thread.
+ */
+int proc_offspring(int proc_fd, pid_t pid, const pid_t *tids, size_t n_tids, struct arena *a, pid_t **pids,
+		   size_t *n) must_check;
+/* Appends to *pids of *n items, in the arena. */
+void proc_pid_push(struct arena *a, pid_t **pids, size_t *n, pid_t pid);
 
 /* Pairs {type, value}, AT_NULL included; *ret_n counts 64-bit words. */
 int proc_auxv(int proc_fd, struct arena *a, uint64_t **ret_words, size_t *ret_n) must_check;

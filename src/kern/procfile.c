@@ -11,6 +11,28 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 
+/*
+ * A file of records ends a read early when the next record does not fit into its
+ * page. Ours are shorter than RECORD_MAX, or the file is one record: with more room
+ * than that left over, the file has ended, and the read that would say so is spared.
+ */
+enum { RECORD_MAX = 512 };
+
+static ssize_t read_small(int fd, char *buf, size_t cap)
+{
+	ssize_t n, rest;
+
+	do
+		n = read(fd, buf, cap);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	if ((size_t)n + RECORD_MAX < cap)
+		return n;
+	rest = io_read(fd, buf + n, cap - (size_t)n);
+	return rest < 0 ? rest : n + rest;
+}
+
 int procfile_read(struct procfile *f, int proc_fd, pid_t tid, const char *name)
 {
 	char path[64];
@@ -21,7 +43,7 @@ int procfile_read(struct procfile *f, int proc_fd, pid_t tid, const char *name)
 	fd = openat(proc_fd, path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return err_set(errno, "open %s", path);
-	n = io_read(fd, f->room, sizeof(f->room) - 1);
+	n = read_small(fd, f->room, sizeof(f->room) - 1);
 	if (n < 0)
 		return err_set((int)-n, "read %s", path);
 	f->text = f->room;

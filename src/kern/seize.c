@@ -14,10 +14,10 @@
  */
 #include "kern/seize.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/trace.h"
+#include "kern/seize_refuse.h"
 #include "kern/tracees.h"
 
 enum { DEFAULT_TIMEOUT_MS = 10000 };
@@ -40,82 +40,6 @@ struct seizer {
 	uint64_t timeout_ns;
 };
 
-/* --- refusals ----------------------------------------------------------------------------------- */
-
-static bool is_gone(int r)
-{
-	return r == -ESRCH || r == -ENOENT;
-}
-
-static int refuse_traced(pid_t tracer, const char *comm, pid_t pid)
-{
-	char name[PROC_COMM_LEN] = "?";
-	int fd = proc_open(tracer);
-
-	if (fd >= 0) {
-		if (proc_comm_read(fd, 0, name) < 0)
-			name[0] = '?';
-		close(fd);
-	}
-	return err_say(EBUSY, "task %d (%s) is traced by task %d (%s)", pid, comm, tracer, name);
-}
-
-/* Why the thread could not be seized: 0 when it is dead or dying, which is no reason to give up. */
-static int explain(struct seizer *z, struct member *m, pid_t tid, int seize_error)
-{
-	struct proc_status status;
-	struct proc_stat stat;
-	int r = proc_stat_read(m->task.proc_fd, tid, &stat);
-
-	if (is_gone(r) || (!r && (stat.state == 'Z' || stat.state == 'X')))
-		return 0;
-	if (r < 0)
-		return r;
-	if (stat.flags & PROC_KTHREAD)
-		return err_say(EINVAL, "task %d (%s) is a kernel thread", m->task.pid, stat.comm);
-	r = proc_status_read(m->task.proc_fd, tid, z->a, &status);
-	if (r < 0)
-		return is_gone(r) ? 0 : r;
-	if (status.tracer_pid)
-		return refuse_traced(status.tracer_pid, stat.comm, m->task.pid);
-	return err_set(-seize_error, "task %d (%s): stop thread %d by ptrace", m->task.pid, stat.comm, tid);
-}
-
-static int refuse_ancestor(pid_t root)
-{
-	pid_t pid = getpid();
-
-	while (pid > 0 && pid != root) {
-		struct proc_stat stat;
-		int fd = proc_open(pid);
-		int r = fd < 0 ? fd : proc_stat_read(fd, 0, &stat);
-
-		if (fd >= 0)
-			close(fd);
-		if (r < 0)
-			return is_gone(r) ? 0 : r;
-		pid = stat.ppid;
-	}
-	if (pid != root)
-		return 0;
-	return err_say(EINVAL, "task %d is thaw itself or one of its ancestors, which cannot be stopped from inside", root);
-}
-
-static int refuse_late(struct seizer *z, const struct tracee *late)
-{
-	unsigned int ms = (unsigned int)(z->timeout_ns / 1000000);
-	struct proc_stat stat;
-	int fd = proc_open(late->tid);
-	int r = fd < 0 ? fd : proc_stat_read(fd, late->tid, &stat);
-
-	if (fd >= 0)
-		close(fd);
-	if (r < 0)
-		return err_say(ETIMEDOUT, "thread %d did not stop within %u ms", late->tid, ms);
-	return err_say(ETIMEDOUT, "task %d (%s) did not stop within %u ms: it is in state %c%s", late->tid, stat.comm, ms,
-		       stat.state, stat.state == 'D' ? ", waiting for the kernel" : "");
-}
-
 /* --- one task ----------------------------------------------------------------------------------- */
 
 static void member_close(struct member *m)
@@ -134,7 +58,7 @@ static int member_stop_thread(struct seizer *z, struct member *m, pid_t tid)
 	if (!t || t->state == TRACEE_DIED) {
 		r = tracees_seize(&z->set, tid, &t);
 		if (r < 0)
-			return r == -ESRCH ? 0 : explain(z, m, tid, r);
+			return r == -ESRCH ? 0 : seize_explain(m->task.proc_fd, m->task.pid, tid, r, z->a);
 		arena_add(z->a, &m->thread, &m->n_threads, t);
 	}
 	t->gen = m->gen;
@@ -267,7 +191,7 @@ static int tree_settle(struct seizer *z, size_t from)
 		struct tracee *late = NULL;
 		int r = tracees_wait(&z->set, &z->waiter, &late);
 		if (late)
-			return refuse_late(z, late);
+			return seize_late(late->tid, z->timeout_ns);
 		if (r < 0)
 			return r;
 		again = false;
@@ -299,17 +223,20 @@ static int add_children(struct seizer *z, struct seize_task *parent, pid_t *pids
 static int tree_descend(struct seizer *z, struct seize_task *t, bool leader_only)
 {
 	const struct member *m = (const struct member *)t;
-	pid_t *pids = NULL;
-	size_t n = 0;
-	int r = 0;
+	pid_t *pids = NULL, *tids;
+	size_t n = 0, n_tids = 0;
+	int r;
 
 	if (t->state == SEIZE_ZOMBIE)
 		return 0;
+	tids = arena_alloc(z->a, m->n_threads * sizeof(*tids));
+	for (size_t i = 0; !leader_only && i < m->n_threads; i++)
+		if (m->thread[i]->state == TRACEE_STOPPED)
+			tids[n_tids++] = m->thread[i]->tid;
 	if (leader_only)
 		r = proc_children(t->proc_fd, t->pid, z->a, &pids, &n);
-	for (size_t i = 0; !leader_only && !r && i < m->n_threads; i++)
-		if (m->thread[i]->state == TRACEE_STOPPED)
-			r = proc_children(t->proc_fd, m->thread[i]->tid, z->a, &pids, &n);
+	else
+		r = proc_offspring(t->proc_fd, t->pid, tids, n_tids, z->a, &pids, &n);
 	if (is_gone(r)) /* killed: its children are in some other list now */
 		r = 0;
 	return r < 0 ? r : add_children(z, t, pids, n);
@@ -410,7 +337,7 @@ int seize_tree(pid_t root, uint64_t timeout_ns, struct arena *a, struct seize **
 	z->timeout_ns = timeout_ns ? timeout_ns : DEFAULT_TIMEOUT_MS * UINT64_C(1000000);
 	if (root <= 0)
 		return err_say(EINVAL, "%d is no PID", root);
-	r = refuse_ancestor(root);
+	r = seize_check_root(root);
 	if (r < 0)
 		return r;
 	ptrace_waiter_begin(&z->waiter, trace_now_ns() + z->timeout_ns);

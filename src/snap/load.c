@@ -25,7 +25,7 @@ static int inventory_load(struct snap *s, int dirfd)
 	if (r < 0)
 		return r;
 	if (s->inventory->img_version != 2)
-		return err_say(ENOTSUP, "inventory.img: images of version %u are not supported, only those of version 2",
+		return err_say(ENOTSUP, "inventory.img: images of version %u are not supported, only version 2",
 			       s->inventory->img_version);
 	return 0;
 }

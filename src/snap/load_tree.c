@@ -40,13 +40,15 @@ static int task_link(struct snap *s, struct load_id *ids, struct snap_task *t, s
 
 	if (!t->pst->ppid) {
 		if (*root)
-			return err_say(EINVAL, "pstree.img: tasks %u and %u both have no parent", (*root)->pst->pid, t->pst->pid);
+			return err_say(EINVAL, "pstree.img: tasks %u and %u both have no parent", (*root)->pst->pid,
+				       t->pst->pid);
 		*root = t;
 		return 0;
 	}
 	HASH_FIND_INT(ids, &t->pst->ppid, up);
 	if (!up)
-		return err_say(EINVAL, "pstree.img: task %u: its parent %u is not in the image", t->pst->pid, t->pst->ppid);
+		return err_say(EINVAL, "pstree.img: task %u: its parent %u is not in the image", t->pst->pid,
+			       t->pst->ppid);
 	t->parent = up->owner;
 	arena_add(s->a, &t->parent->children, &t->parent->nchildren, t);
 	return 0;

@@ -12,8 +12,8 @@
 #include "img/imgdir.h"
 #include "snap/snap.h"
 
-static int messages_save(struct imgdir *dir, enum img_id id, uint64_t num, struct arena *a, ProtobufCMessage *const *msg,
-			 size_t n)
+static int messages_save(struct imgdir *dir, enum img_id id, uint64_t num, struct arena *a,
+			 ProtobufCMessage *const *msg, size_t n)
 {
 	struct img_msg *v = arena_alloc(a, n * sizeof(*v) + 1);
 

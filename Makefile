@@ -75,5 +75,5 @@ $(B)/pie/blob.embed.o: $(B)/pie/blob.bin
 clean:
 	rm -rf $(B)
 
--include test/test.mk
+-include test/test.mk doc/doc.mk
 -include $(OBJ:.o=.d) $(PIE_OBJ:.o=.d)

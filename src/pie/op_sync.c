@@ -93,19 +93,23 @@ void op_commit(struct pie_ctx *c)
 }
 
 /*
- * A thread of a dump's target has answered all questions. The tracer will put
- * its registers back; if the tracer is gone (killed), the thread goes back to
- * its work by itself, from the frame the tracer left for this case.
+ * A thread of a dump's target has answered all questions. The tracer will stop it
+ * and put its registers back; if the tracer is gone (killed), the thread goes
+ * back to its work by itself, from the frame the tracer left for this case.
+ *
+ * It sleeps in ppoll, of all calls: an interrupted futex or nanosleep with a
+ * timeout would overwrite the restart block, which the thread's own interrupted
+ * call may still need.
  */
 void op_park(struct pie_ctx *c)
 {
+	struct __kernel_timespec t;
 	struct pie_board *b = c->board;
 
 	__atomic_add_fetch(&b->arrived, 1, __ATOMIC_ACQ_REL);
 	pie_ring(b);
-	while (!__atomic_load_n(&b->commit, __ATOMIC_ACQUIRE)) {
-		futex_wait(&b->commit, 0, CHECK_NS);
-		if (sys2(__NR_kill, b->engine_pid, 0) == -3 /* ESRCH */)
-			return;
-	}
+	do {
+		t = (struct __kernel_timespec){ .tv_nsec = CHECK_NS };
+		sys5(__NR_ppoll, 0, 0, &t, 0, 8);
+	} while (sys2(__NR_kill, b->engine_pid, 0) != -3 /* ESRCH */);
 }

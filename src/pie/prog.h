@@ -125,6 +125,7 @@ struct pie_board {
 	uint32_t arrived;        /* threads that stand at OP_COMMIT or OP_PARK */
 	uint32_t commit;         /* futex: 1 sends everybody home */
 	int32_t engine_pid;
+	uint32_t dump;           /* set: these are threads of a dump's target */
 	uint64_t bytes;          /* filled so far, for progress */
 	struct pie_barrier barrier[PIE_BARRIERS];
 	struct pie_task task[];

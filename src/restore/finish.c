@@ -13,6 +13,7 @@
  * unmap the hole. Its signals stay blocked for that one system call.
  */
 #include <fcntl.h>
+#include <sched.h>
 #include <linux/futex.h>
 #include <signal.h>
 #include <stdio.h>

@@ -18,6 +18,7 @@
 #include "base/progress.h"
 #include "base/trace.h"
 #include "page/shmem_fill.h"
+#include "prog/blob_syms.h"
 #include "restore/rt.h"
 
 static int map_space(struct restore *r)

@@ -14,7 +14,7 @@
 
 #include "base/cleanup.h"
 
-static const uint64_t TOP = 0x7ffffffff000, FLOOR = 0x10000, GUARD = 2 << 20, HUGE = 2 << 20;
+static const uint64_t TOP = 0x7ffffffff000, GUARD = 2 << 20, HUGE = 2 << 20;
 
 struct range {
 	uint64_t start, end;

@@ -12,6 +12,7 @@
  * with its default action an unblocked SIGCHLD vanishes at once, a blocked one
  * would wait for the restored program.
  */
+#include <linux/sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -230,10 +231,9 @@ static int emit_threads(struct restore *r, const struct snap_task *t, struct pro
 		uint64_t frame_va;
 		int err = emit_thread_kinds(r, t, k, &q);
 
-		if (err >= 0)
-			err = sigframe_build(&r->space, t->cores[k], false, &frame_va);
 		if (err < 0)
 			return err_ctx(err, "thread %u", t->pst->threads[k]);
+		frame_va = sigframe_build(&r->space, &r->xsave, t->cores[k]);
 		prog_do(&q, OP_COMMIT, 0);
 		prog_do(&q, OP_SIGRETURN, frame_va);
 		th[k - 1] = (struct pie_thread){ q.start_va, layout_thread_stack(&r->lay, k), (int32_t)t->pst->threads[k], 0 };
@@ -265,10 +265,9 @@ static int emit_alive(struct restore *r, struct rtask *k, bool *files_done, stru
 	err = emit_thread_kinds(r, t, 0, p);
 	if (err >= 0)
 		err = rmemory_emit_vdso(r, t, p);
-	if (err >= 0)
-		err = sigframe_build(&r->space, t->cores[0], true, &k->frame_va);
 	if (err < 0)
 		return err;
+	k->frame_va = sigframe_build(&r->space, &r->xsave, t->cores[0]);
 	prog_label(p, "wait for the commit");
 	prog_do(p, OP_COMMIT, 0);
 	prog_do(p, OP_SIGRETURN, k->frame_va);

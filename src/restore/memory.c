@@ -77,7 +77,7 @@ static void emit_protection(const VmaEntry *v, uint32_t mapped_prot, struct prog
 }
 
 /* The workers a task gets out of the budget: its share by bytes, none when it is small. */
-static uint32_t workers_for(const struct restore *r, uint64_t bytes)
+uint32_t rmemory_workers(const struct restore *r, uint64_t bytes)
 {
 	uint64_t share;
 
@@ -95,7 +95,7 @@ static void emit_fill(struct restore *r, const struct snap_task *t, struct prog 
 	struct chunks c;
 	uint64_t va;
 
-	c = chunks_cut(&r->space, &t->pages, 0, v->keep ? v->vdso->start : 0, v->keep ? v->vdso->end : 0);
+	c = chunks_cut(&r->space, &t->pages, 0, v->plan.keep ? v->vdso->start : 0, v->plan.keep ? v->vdso->end : 0);
 	if (!c.n)
 		return;
 	snprintf(file.name, sizeof(file.name), "pages-%u.img", t->pages.pages_id);
@@ -106,7 +106,7 @@ static void emit_fill(struct restore *r, const struct snap_task *t, struct prog 
 		.files_va = prog_data(&r->space, &file, sizeof(file)),
 		.nfiles = 1,
 		.stacks_va = layout_worker_stacks(&r->lay),
-		.nworkers = workers_for(r, c.bytes),
+		.nworkers = rmemory_workers(r, c.bytes),
 		.punch = r->kinds.opts->auto_dedup,
 		.dirfd = r->images_tfd,
 	};

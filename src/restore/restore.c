@@ -16,13 +16,13 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "base/script.h"
 #include "base/stage.h"
 #include "base/trace.h"
 #include "kind/shmem.h"
 #include "page/shmem_fill.h"
 #include "restore/rt.h"
 #include "restore/stats.h"
-#include "restore/script.h"
 
 static const uint64_t LARGE = 1u << 30, MEDIUM = 16u << 20;
 
@@ -125,6 +125,8 @@ int restore_stage_plan(void *ctx)
 				err = err_ctx(kind_tasks[k]->check(&r->kinds, r->tree.tasks[i]->t), "task %d (%s)",
 					      r->tree.tasks[i]->pid, snap_comm(r->tree.tasks[i]->t));
 	if (err >= 0)
+		err = xsave_layout_read(&r->xsave);
+	if (err >= 0)
 		err = layout_choose(&r->kinds, &r->lay);
 	if (err >= 0)
 		err = rmemory_plan(r);
@@ -199,7 +201,9 @@ static int stage_wait(void *ctx)
 
 static int stage_scripts(void *ctx)
 {
-	return script_run(ctx, "post-restore");
+	struct restore *r = ctx;
+
+	return script_run_all(r->kinds.opts, "post-restore", r->root);
 }
 
 static int stage_pidfile(void *ctx)
@@ -234,7 +238,9 @@ static int stage_commit(void *ctx)
 
 static int stage_setup_scripts(void *ctx)
 {
-	return script_run(ctx, "pre-restore");
+	struct restore *r = ctx;
+
+	return script_run_all(r->kinds.opts, "pre-restore", 0);
 }
 
 static void undo_files(void *ctx)

@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/undo.h"
 #include "kind/terminal.h"
 
 enum { RANKS = 4 };
@@ -100,6 +101,8 @@ static int open_entry(struct restoring *r, const FileEntry *e)
 		return r->files->fd_of[e->id];
 	if (!k || !k->open)
 		return err_say(ENOTSUP, "file %u: files of type %d are not supported yet", e->id, (int)e->type);
+	if (r->files->stand_in)
+		return r->files->base + (int)e->id;
 	if (r->files->opening[e->id])
 		return err_say(EINVAL, "file %u refers to itself", e->id);
 	r->files->opening[e->id] = true;
@@ -149,4 +152,9 @@ void rfiles_close(struct restoring *r)
 {
 	if (r->files->base)
 		close_range((unsigned)r->files->base, ~0u, 0);
+}
+
+void restoring_undo(struct restoring *r, void (*fn)(void *arg), void *arg)
+{
+	undo_push(r->undo, fn, arg);
 }

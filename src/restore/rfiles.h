@@ -16,6 +16,7 @@ struct rfiles {
 	int base;      /* the first number that is ours */
 	int *fd_of;    /* by file id; -1: not open yet */
 	uint32_t nids;
+	bool stand_in; /* thaw plan: nothing is opened, numbers are made up */
 	bool *opening; /* a kind that asks for a file that asks for it */
 };
 

@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include "arch/x86_64/xsave.h"
 #include "base/undo.h"
 #include "img/imgdir.h"
 #include "restore/layout.h"
@@ -18,6 +19,7 @@ struct restore {
 	struct undo undo;
 	struct rtree tree;
 	struct layout lay;
+	struct xsave_layout xsave;
 	struct prog_space space;
 	struct pie_board *board;
 	struct imgdir *dir;
@@ -51,6 +53,8 @@ int restore_stage_assemble(void *ctx) must_check;
 
 /* memory.c: mappings, contents, protection of one task. */
 int rmemory_plan(struct restore *r) must_check;
+/* Page workers for a task with so many bytes to fill; 0: it fills them itself. */
+uint32_t rmemory_workers(const struct restore *r, uint64_t bytes);
 int rmemory_emit(struct restore *r, const struct snap_task *t, struct prog *p) must_check;
 /* The last step before commit: the vdso goes to its place. */
 int rmemory_emit_vdso(struct restore *r, const struct snap_task *t, struct prog *p) must_check;

@@ -6,7 +6,6 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#include "arch/x86_64/vdso.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/log.h"
@@ -45,19 +44,17 @@ static const VmaEntry *find_vma(const struct snap_task *t, uint32_t status)
 	return NULL;
 }
 
-/* Does the image's block (vvar right before vdso) have the shape of the running one? */
-static bool same_shape(const struct layout *l, const struct snap_task *t, const VmaEntry *vdso)
+static uint64_t data_before(const struct snap_task *t, const VmaEntry *vdso)
 {
 	const VmaEntry *vvar = find_vma(t, VMA_AREA_VVAR);
 
-	return vvar && vvar->start <= vdso->start && vdso->start - vvar->start == l->vdso_va - l->vdso_block_va &&
-	       vdso->end - vdso->start == l->vdso_len;
+	return vvar && vvar->start <= vdso->start ? vdso->start - vvar->start : 0;
 }
 
 static int plan_task(struct restore *r, const struct snap_task *t, struct rvdso *v)
 {
 	const struct layout *l = &r->lay;
-	uint64_t len;
+	uint64_t run_data = l->vdso_va - l->vdso_block_va, len, room;
 	uint8_t *code;
 	int err;
 
@@ -71,18 +68,18 @@ static int plan_task(struct restore *r, const struct snap_task *t, struct rvdso 
 	err = read_pages(r, t, v->vdso->start, code, len);
 	if (err < 0)
 		return err;
-	v->keep = same_shape(l, t, v->vdso) && vdso_same(code, len, (const void *)l->vdso_va, l->vdso_len);
-	if (v->keep) {
-		v->move_va = v->vdso->start - (l->vdso_va - l->vdso_block_va);
-		return 0;
-	}
-	v->move_va = layout_gap(l, t, l->vdso_block_len);
-	if (!v->move_va)
+	room = layout_gap(l, t, l->vdso_block_len);
+	if (!room)
 		return err_say(ENOMEM, "no free addresses for the running kernel's vdso");
-	log_info("task %u: the image's vdso is another kernel's, it is bridged to the running one at %lx", t->pst->pid,
-		 v->move_va);
-	return vdso_bridge(code, len, v->vdso->start, (const void *)l->vdso_va, l->vdso_len,
-			   v->move_va + (l->vdso_va - l->vdso_block_va), r->kinds.a, &v->patches, &v->npatches);
+	err = vdso_plan(r->kinds.a, code, len, v->vdso->start, data_before(t, v->vdso), (const void *)l->vdso_va, l->vdso_len,
+			room + run_data, run_data, &v->plan);
+	if (err < 0)
+		return err;
+	v->move_va = v->plan.keep ? v->vdso->start - run_data : room;
+	if (!v->plan.keep)
+		log_info("task %u: the image's vdso is another kernel's, it is bridged to the running one at %lx",
+			 t->pst->pid, v->move_va);
+	return 0;
 }
 
 int vdso_place_plan(struct restore *r)
@@ -102,7 +99,7 @@ void vdso_place_emit_map(struct restore *r, const struct snap_task *t, struct pr
 {
 	const struct rvdso *v = &r->vdso[t->index];
 
-	if (!v->vdso || v->keep)
+	if (!v->vdso || v->plan.keep)
 		return;
 	prog_label(p, "map the image's vdso at %lx", v->vdso->start);
 	prog_sys(p, SYS_mmap, v->vdso->start, v->vdso->end - v->vdso->start, PROT_READ | PROT_WRITE | PROT_EXEC,
@@ -113,10 +110,10 @@ void vdso_place_emit_move(struct restore *r, const struct snap_task *t, struct p
 {
 	const struct rvdso *v = &r->vdso[t->index];
 
-	for (size_t i = 0; i < v->npatches; i++)
-		prog_do(p, OP_COPY, v->patches[i].va, prog_data(&r->space, v->patches[i].bytes, v->patches[i].len),
-			v->patches[i].len);
-	if (v->vdso && !v->keep)
+	for (size_t i = 0; i < v->plan.npatches; i++)
+		prog_do(p, OP_COPY, v->plan.patches[i].va,
+			prog_data(&r->space, v->plan.patches[i].bytes, VDSO_PATCH_LEN), VDSO_PATCH_LEN);
+	if (v->vdso && !v->plan.keep)
 		prog_sys(p, SYS_mprotect, v->vdso->start, v->vdso->end - v->vdso->start, v->vdso->prot);
 	if (!v->move_va)
 		return;

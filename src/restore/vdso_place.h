@@ -10,14 +10,13 @@
 #ifndef RESTORE_VDSO_PLACE_H
 #define RESTORE_VDSO_PLACE_H
 
+#include "arch/x86_64/vdso.h"
 #include "restore/rt.h"
 
 struct rvdso {
 	const VmaEntry *vdso; /* the image's; NULL: the task had none */
-	bool keep;            /* same code: the running one takes its place */
+	struct vdso_plan plan;
 	uint64_t move_va;     /* where the running block goes; 0: nowhere, it ends with the hole */
-	struct vdso_patch *patches;
-	size_t npatches;
 };
 
 /* Compares the vdso of every task with the running one. Reads image pages. */

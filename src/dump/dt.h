@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The state of one dump, shared by the files of dump/ and by nobody else. */
+#ifndef DUMP_DT_H
+#define DUMP_DT_H
+
+#include "arch/x86_64/xsave.h"
+#include "base/undo.h"
+#include "img/imgdir.h"
+#include "kern/ptrace.h"
+#include "kern/seize.h"
+#include "kind/kind.h"
+
+/* What the engine keeps of each stopped thread: all it needs to let it go on as it was. */
+struct dthread {
+	struct dump_thread *th;
+	struct user_regs_struct regs; /* what it gets back */
+	uint8_t *xsave;
+	size_t xsave_len;
+	bool in_blob;                 /* its registers are ours at the moment */
+	struct prog prog;
+	uint64_t frame_va;
+	void **asked;                 /* by kind_tasks[] index: what ask_thread() returned */
+};
+
+/* A task's share of the engine: the blob in it and its threads. */
+struct dtask {
+	struct dump_task *t;
+	struct dthread *threads;
+	uint64_t syscall_va;  /* a system call instruction of its vdso */
+	uint64_t blob_va;     /* the blob's mapping in it, 0: none */
+	uint64_t blob_len;
+	void *map;            /* the same memory in the engine */
+	struct prog_space space;
+	struct pie_board *board;
+	void **asked;         /* by kind_tasks[] index: what ask() returned */
+};
+
+struct dump {
+	struct dumping kinds; /* what kinds see */
+	struct snap *snap;
+	struct undo undo;
+	struct seize *seized;
+	struct dtask *tasks;  /* as kinds.tasks */
+	struct xsave_layout xsave;
+	uint64_t start_ns, frozen_ns, thawed_ns;
+	uint64_t memory_ns;   /* time spent on pages */
+	_Atomic uint64_t pages_read, pages_written, bytes_done;
+	uint64_t bytes_total;
+};
+
+/* facts.c: tasks, threads, registers, mappings as the kernel shows them. */
+int facts_collect(struct dump *d) must_check;
+void facts_done(struct dump *d);
+
+/* remote.c: what has to be asked from inside. */
+int remote_ask(struct dump *d) must_check;
+/* Puts every thread back to where it was and takes the blob out; safe at any time, repeatedly. */
+void remote_leave(struct dump *d);
+
+/* nature.c: what the task kinds make of the answers. */
+int nature_dump(struct dump *d) must_check;
+
+/* files.c: descriptor tables. init before any kind is called. */
+int files_init(struct dump *d) must_check;
+int files_dump(struct dump *d) must_check;
+void files_done(struct dump *d);
+
+/* mappings.c: VmaEntry of every mapping. */
+int mappings_dump(struct dump *d) must_check;
+
+/* pages.c: contents of memory. */
+int pages_dump(struct dump *d) must_check;
+
+#endif

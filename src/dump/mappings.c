@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The mappings of every task as entries of its mm image; guard pages are entries of their own, behind the others. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "dump/dt.h"
+#include "kern/pagemap.h"
+
+static MmEntry *mm_of(struct dump *d, struct snap_task *t)
+{
+	if (!t->mm)
+		t->mm = arena_msg(d->kinds.a, mm_entry, MmEntry);
+	return t->mm;
+}
+
+static VmaEntry *add_vma(struct dump *d, MmEntry *mm, uint64_t start, uint64_t end)
+{
+	VmaEntry *v = arena_msg(d->kinds.a, vma_entry, VmaEntry);
+
+	v->start = start;
+	v->end = end;
+	v->fd = -1;
+	arena_add(d->kinds.a, &mm->vmas, &mm->n_vmas, v);
+	return v;
+}
+
+static int dump_map(struct dump *d, struct dump_task *t, const struct map *m)
+{
+	VmaEntry *v = add_vma(d, mm_of(d, t->t), m->start_va, m->end_va);
+	int covered;
+
+	v->prot = (uint32_t)m->prot;
+	v->pgoff = m->file_off;
+	for (size_t i = 0; kind_mems[i]; i++)
+		if (kind_mems[i]->match(m)) {
+			covered = kind_mems[i]->dump(&d->kinds, t, m, v);
+			if (covered > 0)
+				t->t->mm->n_vmas--;
+			return covered < 0 ? covered : 0;
+		}
+	return err_say(ENOTSUP, "mapping %" PRIx64 "-%" PRIx64 " (%s) is not supported yet", m->start_va, m->end_va, m->name);
+}
+
+static int dump_guards(struct dump *d, struct dump_task *t)
+{
+	struct pagemap_runs runs = { 0 };
+	struct pagemap pm;
+	int err = pagemap_open(t->proc_fd, &pm);
+
+	if (err < 0)
+		return err;
+	if (pm.guard)
+		err = pagemap_scan(&pm, &pagemap_guard, 0, 0x7ffffffff000, &runs);
+	for (size_t i = 0; err >= 0 && i < runs.n; i++)
+		for (size_t k = 0; k < t->nmaps; k++) { /* a run may cross mappings: each range stays inside one */
+			uint64_t from = runs.run[i].start_va, to = runs.run[i].end_va;
+
+			from = from > t->maps[k].start_va ? from : t->maps[k].start_va;
+			to = to < t->maps[k].end_va ? to : t->maps[k].end_va;
+			if (from < to)
+				add_vma(d, t->t->mm, from, to)->status = VMA_AREA_GUARD;
+		}
+	pagemap_runs_free(&runs);
+	pagemap_close(&pm);
+	return err;
+}
+
+int mappings_dump(struct dump *d)
+{
+	for (size_t i = 0; i < d->kinds.ntasks; i++) {
+		struct dump_task *t = &d->kinds.tasks[i];
+		int err = 0;
+
+		mm_of(d, t->t);
+		for (size_t k = 0; err >= 0 && k < t->nmaps; k++)
+			err = dump_map(d, t, &t->maps[k]);
+		if (err >= 0)
+			err = dump_guards(d, t);
+		if (err < 0)
+			return err_ctx(err, "task %d (%s)", t->pid, t->stat.comm);
+	}
+	return 0;
+}

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Collecting memory (collect.h). Workers are threads of the engine; the target stands still. */
+#include "page/collect.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+
+enum { MAX_THREADS = 64, WRITE_IOVS = 1024 };
+
+struct chunk {
+	struct collect_object *obj;
+	uint32_t number; /* within its object */
+	size_t first, n; /* pieces; of a piece longer than a chunk, [at, at + len) of it */
+	uint64_t at, len;
+};
+
+struct collect {
+	struct chunk *chunks;
+	size_t n, cap;
+	_Atomic size_t next;
+	_Atomic int err;
+	_Atomic unsigned running;
+	_Atomic uint64_t *done;
+	const volatile int *stop;
+	pthread_mutex_t lock; /* guards why */
+	char why[512];
+};
+
+/* --- cutting ------------------------------------------------------------------------------------ */
+
+static int add_chunk(struct collect *c, struct chunk k)
+{
+	if (c->n == c->cap) {
+		size_t cap = c->cap ? 2 * c->cap : 1024;
+		struct chunk *more = realloc(c->chunks, cap * sizeof(*more));
+
+		if (!more)
+			return err_set(ENOMEM, "cut the memory of %s", k.obj->name);
+		c->chunks = more;
+		c->cap = cap;
+	}
+	c->chunks[c->n++] = k;
+	return 0;
+}
+
+static int cut_object(struct collect *c, struct collect_object *o)
+{
+	uint32_t number = 0;
+	size_t i = 0;
+	int err = 0;
+
+	while (err >= 0 && i < o->npieces) {
+		const struct collect_piece *p = &o->pieces[i];
+		struct chunk k = { .obj = o, .first = i, .n = 1, .at = p->at, .len = p->len };
+
+		if (p->len > COLLECT_LEN) {
+			for (uint64_t at = p->at, left = p->len; err >= 0 && left; at += k.len, left -= k.len) {
+				k.at = at;
+				k.len = left < COLLECT_LEN ? left : COLLECT_LEN;
+				k.number = number++;
+				err = add_chunk(c, k);
+			}
+			i++;
+			continue;
+		}
+		while (++i < o->npieces && k.n < COLLECT_IOVS && k.len + o->pieces[i].len <= COLLECT_LEN) {
+			k.len += o->pieces[i].len;
+			k.n++;
+		}
+		k.number = number++;
+		err = add_chunk(c, k);
+	}
+	return err;
+}
+
+/* --- one chunk ---------------------------------------------------------------------------------- */
+
+/* The ranges of a chunk, in order. */
+static size_t ranges_of(const struct chunk *k, struct iovec v[COLLECT_IOVS])
+{
+	if (k->n == 1) {
+		v[0] = (struct iovec){ (void *)k->at, k->len };
+		return 1;
+	}
+	for (size_t i = 0; i < k->n; i++)
+		v[i] = (struct iovec){ (void *)k->obj->pieces[k->first + i].at, k->obj->pieces[k->first + i].len };
+	return k->n;
+}
+
+/* Range by range: for what process_vm_readv cannot read, and for the rest of a short read. */
+static int read_slowly(const struct chunk *k, const struct iovec *v, size_t n, uint8_t *buf)
+{
+	for (size_t i = 0; i < n; i++) {
+		ssize_t got = io_pread(k->obj->src_fd, buf, v[i].iov_len, (uint64_t)v[i].iov_base);
+
+		if (got != (ssize_t)v[i].iov_len)
+			return err_set(got < 0 ? (int)-got : EIO, "%s: read memory at %lx", k->obj->name,
+				       (unsigned long)v[i].iov_base + (got > 0 ? (unsigned long)got : 0));
+		buf += v[i].iov_len;
+	}
+	return 0;
+}
+
+static int read_chunk(const struct chunk *k, const struct iovec *v, size_t n, uint8_t *buf)
+{
+	struct iovec to = { buf, k->len };
+	bool slow = !k->obj->pid;
+
+	for (size_t i = 0; i < k->n; i++)
+		slow |= k->obj->pieces[k->first + i].by_mem;
+	if (!slow && process_vm_readv(k->obj->pid, &to, 1, v, n, 0) == (ssize_t)k->len)
+		return 0;
+	return read_slowly(k, v, n, buf);
+}
+
+static bool is_zero(const uint8_t *page)
+{
+	const uint64_t *w = (const uint64_t *)page;
+
+	for (size_t i = 0; i < SNAP_PAGE / 8; i += 8)
+		if (w[i] | w[i + 1] | w[i + 2] | w[i + 3] | w[i + 4] | w[i + 5] | w[i + 6] | w[i + 7])
+			return false;
+	return true;
+}
+
+/* The stored part of a chunk: runs of the object and the pieces of the buffer that hold them. */
+struct stored {
+	struct collect_run run[COLLECT_LEN / SNAP_PAGE];
+	struct iovec from[COLLECT_LEN / SNAP_PAGE];
+	size_t n;
+	uint64_t len;
+};
+
+static void store(struct stored *s, uint64_t at, uint8_t *page)
+{
+	struct collect_run *last = s->n ? &s->run[s->n - 1] : NULL;
+
+	s->len += SNAP_PAGE;
+	if (last && last->at + last->len == at && (uint8_t *)s->from[s->n - 1].iov_base + last->len == page) {
+		last->len += SNAP_PAGE;
+		s->from[s->n - 1].iov_len += SNAP_PAGE;
+		return;
+	}
+	s->run[s->n] = (struct collect_run){ at, SNAP_PAGE };
+	s->from[s->n++] = (struct iovec){ page, SNAP_PAGE };
+}
+
+static void look(const struct chunk *k, const struct iovec *v, size_t n, uint8_t *buf, struct stored *s)
+{
+	s->n = 0;
+	s->len = 0;
+	for (size_t i = 0; i < n; i++) {
+		bool keep = k->obj->pieces[k->first + i].keep_zero;
+
+		for (uint64_t at = 0; at < v[i].iov_len; at += SNAP_PAGE, buf += SNAP_PAGE)
+			if (keep || !is_zero(buf))
+				store(s, (uint64_t)v[i].iov_base + at, buf);
+	}
+}
+
+static int append_runs(struct collect_object *o, const struct stored *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		struct collect_run *last = o->nruns ? &o->runs[o->nruns - 1] : NULL;
+
+		if (last && last->at + last->len == s->run[i].at) {
+			last->len += s->run[i].len;
+			continue;
+		}
+		if (o->nruns == o->runs_cap) {
+			size_t cap = o->runs_cap ? 2 * o->runs_cap : 256;
+			struct collect_run *more = realloc(o->runs, cap * sizeof(*more));
+
+			if (!more)
+				return err_set(ENOMEM, "%s: list its pages", o->name);
+			o->runs = more;
+			o->runs_cap = cap;
+		}
+		o->runs[o->nruns++] = s->run[i];
+	}
+	return 0;
+}
+
+static int write_stored(const struct collect_object *o, struct stored *s, uint64_t off)
+{
+	struct iovec *v = s->from;
+	size_t n = s->n;
+
+	while (n) {
+		ssize_t put = pwritev(o->out_fd, v, n < WRITE_IOVS ? (int)n : WRITE_IOVS, (off_t)off);
+
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put <= 0)
+			return err_set(put ? errno : EIO, "pages-%u.img: write at offset %lu", o->pages_id, off);
+		off += (uint64_t)put;
+		for (; n && (size_t)put >= v->iov_len; v++, n--)
+			put -= (ssize_t)v->iov_len;
+		if (n) {
+			v->iov_base = (uint8_t *)v->iov_base + put;
+			v->iov_len -= (size_t)put;
+		}
+	}
+	return 0;
+}
+
+static int collect_chunk(struct collect *c, const struct chunk *k, uint8_t *buf, struct stored *s)
+{
+	struct iovec v[COLLECT_IOVS] = { 0 };
+	size_t n = ranges_of(k, v);
+	int err = read_chunk(k, v, n, buf);
+	uint64_t off;
+
+	if (err < 0)
+		return err;
+	look(k, v, n, buf, s);
+	while (atomic_load_explicit(&k->obj->turn, memory_order_acquire) != k->number) {
+		if (atomic_load(&c->err))
+			return 0;
+		sched_yield();
+	}
+	err = append_runs(k->obj, s);
+	off = k->obj->off;
+	k->obj->off += s->len;
+	atomic_store_explicit(&k->obj->turn, k->number + 1, memory_order_release);
+	if (err >= 0)
+		err = write_stored(k->obj, s, off);
+	atomic_fetch_add(c->done, k->len);
+	return err;
+}
+
+/* --- workers ------------------------------------------------------------------------------------ */
+
+static void fail(struct collect *c, int err)
+{
+	pthread_mutex_lock(&c->lock);
+	if (!atomic_load(&c->err)) {
+		snprintf(c->why, sizeof(c->why), "%s", err_text());
+		atomic_store(&c->err, err);
+	}
+	pthread_mutex_unlock(&c->lock);
+}
+
+static void *work(void *arg)
+{
+	struct collect *c = arg;
+	struct stored *s = malloc(sizeof(*s));
+	uint8_t *buf = mmap(NULL, COLLECT_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+	if (!s || buf == MAP_FAILED)
+		fail(c, err_set(ENOMEM, "make a buffer for a dump worker"));
+	while (!atomic_load(&c->err)) {
+		size_t i = atomic_fetch_add(&c->next, 1);
+		int err;
+
+		if (i >= c->n)
+			break;
+		err = *c->stop ? err_say(ECANCELED, "interrupted") : collect_chunk(c, &c->chunks[i], buf, s);
+		if (err < 0)
+			fail(c, err);
+	}
+	if (buf != MAP_FAILED)
+		munmap(buf, COLLECT_LEN);
+	free(s);
+	atomic_fetch_sub(&c->running, 1);
+	return NULL;
+}
+
+static void run(struct collect *c, unsigned nthreads, void (*tick)(void *ctx), void *ctx)
+{
+	pthread_t th[MAX_THREADS];
+	unsigned started = 0;
+
+	while (nthreads > 1 && started < nthreads && started < MAX_THREADS) {
+		atomic_fetch_add(&c->running, 1);
+		if (pthread_create(&th[started], NULL, work, c)) {
+			atomic_fetch_sub(&c->running, 1);
+			break;
+		}
+		started++;
+	}
+	if (!started) {
+		atomic_fetch_add(&c->running, 1);
+		work(c);
+	}
+	while (tick && atomic_load(&c->running)) {
+		const struct timespec t = { .tv_nsec = 20 * 1000 * 1000 };
+
+		if (started)
+			clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL);
+		tick(ctx);
+	}
+	while (started)
+		pthread_join(th[--started], NULL);
+}
+
+int collect_run_all(struct collect_object *objects, size_t n, unsigned nthreads, _Atomic uint64_t *done,
+		    const volatile int *stop, void (*tick)(void *ctx), void *ctx)
+{
+	struct collect c = { .done = done, .stop = stop, .lock = PTHREAD_MUTEX_INITIALIZER };
+	int err = 0;
+
+	for (size_t i = 0; err >= 0 && i < n; i++)
+		err = cut_object(&c, &objects[i]);
+	if (err >= 0 && c.n) {
+		run(&c, c.n < nthreads ? (unsigned)c.n : nthreads, tick, ctx);
+		if (atomic_load(&c.err))
+			err = err_adopt(-atomic_load(&c.err), c.why);
+	}
+	free(c.chunks);
+	return err;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Collecting memory: the dump side of the page engine.
+ *
+ * Theory of operation. An object (a task's private memory, a shared memory
+ * object) is a sorted list of pieces that may hold something. Pieces are grouped
+ * into chunks of about COLLECT_LEN bytes; workers take chunks from one counter over
+ * all objects, read them, look for zero pages and write the rest. Where in the
+ * pages file a chunk goes depends on how many pages of all earlier chunks of its
+ * object were zero, so a chunk waits its turn between looking and writing: reading,
+ * looking and writing of different chunks overlap, only the counting is in order.
+ * Nobody can wait for a chunk that nobody has taken, since they are taken in order.
+ */
+#ifndef PAGE_COLLECT_H
+#define PAGE_COLLECT_H
+
+#include <sys/uio.h>
+
+#include "snap/snap.h"
+
+enum { COLLECT_LEN = 1 << 20, COLLECT_IOVS = 256 };
+
+/* One range of addresses (of a task) or offsets (of a shared object); page multiples. */
+struct collect_piece {
+	uint64_t at, len;
+	bool keep_zero; /* a zero page here is not what an absent one would be (a file lies below) */
+	bool by_mem;    /* not readable for its owner (PROT_NONE): read through /proc/PID/mem */
+};
+
+struct collect_object {
+	const char *name;     /* for sentences: "task 12 (nginx)" */
+	int32_t pid;          /* read by process_vm_readv, 0: by pread from src_fd */
+	int src_fd;           /* the shared object, or /proc/PID/mem */
+	int out_fd;           /* pages-<id>.img */
+	uint32_t pages_id;
+	struct collect_piece *pieces;
+	size_t npieces;
+	/* the result: runs of pages that were stored, in order */
+	struct collect_run {
+		uint64_t at, len;
+	} *runs;
+	size_t nruns;
+	/* the engine's own */
+	size_t runs_cap;
+	uint64_t off;
+	_Atomic uint32_t turn;
+};
+
+/*
+ * Reads all objects with nthreads threads (0, 1: the caller alone). *done counts
+ * bytes looked at, may be read meanwhile; *stop set by someone ends the work with -ECANCELED. tick() is called by the
+ * waiting caller now and then. runs are malloc'ed, the caller frees them.
+ */
+int collect_run_all(struct collect_object *objects, size_t n, unsigned nthreads, _Atomic uint64_t *done,
+		    const volatile int *stop, void (*tick)(void *ctx), void *ctx) must_check;
+
+#endif

@@ -19,9 +19,9 @@ static int anon_dump(struct dumping *d, struct dump_task *t, const struct map *m
 {
 	static const char *const known[] = { "[heap]", "[stack", "[anon:" };
 	bool ok = !m->name[0];
-	int err = vma_fill(m, v);
+	int err = vma_fill(d->a, m, v);
 
-	(void)d, (void)t;
+	(void)t;
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 		ok |= !strncmp(m->name, known[i], strlen(known[i]));
 	if (!err && (!ok || m->shared))

@@ -117,7 +117,7 @@ static int file_id(struct dumping *d, const struct dump_task *t, const struct ma
 static int file_dump(struct dumping *d, struct dump_task *t, const struct map *m, VmaEntry *v)
 {
 	uint32_t id;
-	int err = vma_fill(m, v);
+	int err = vma_fill(d->a, m, v);
 
 	if (!err)
 		err = file_id(d, t, m, &id);

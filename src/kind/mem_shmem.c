@@ -38,7 +38,7 @@ static int shmem_dump(struct dumping *d, struct dump_task *t, const struct map *
 {
 	char link[64];
 	uint32_t id;
-	int err = vma_fill(m, v);
+	int err = vma_fill(d->a, m, v);
 
 	if (!err && starts(m->name, "/SYSV"))
 		err = err_say(ENOTSUP, "mapping %" PRIx64 "-%" PRIx64 " (%s): SysV shared memory is not supported yet",

@@ -36,9 +36,8 @@ static int vvar_dump(struct dump_task *t, const struct map *m, VmaEntry *v)
 
 static int vdso_dump(struct dumping *d, struct dump_task *t, const struct map *m, VmaEntry *v)
 {
-	int err = vma_fill(m, v);
+	int err = vma_fill(d->a, m, v);
 
-	(void)d;
 	if (err < 0)
 		return err;
 	v->flags |= MAP_ANONYMOUS;

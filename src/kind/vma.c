@@ -7,9 +7,15 @@
 #include "kind/vma.h"
 
 #include <inttypes.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
 #ifndef MAP_DROPPABLE
 #define MAP_DROPPABLE 0x08
 #endif
@@ -48,7 +54,17 @@ static bool kernels_own(const struct map *m)
 	return m->name[0] == '[' && m->name[1] == 'v';
 }
 
-int vma_fill(const struct map *m, VmaEntry *v)
+/* "[anon:NAME]" and "[anon_shmem:NAME]" -> NAME, else NULL. */
+static char *name_given(struct arena *a, const struct map *m)
+{
+	const char *colon = strchr(m->name, ':');
+
+	if (strncmp(m->name, "[anon", 5) || !colon)
+		return NULL;
+	return arena_printf(a, "%.*s", (int)strlen(colon) - 2, colon + 1);
+}
+
+int vma_fill(struct arena *a, const struct map *m, VmaEntry *v)
 {
 	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]) && !kernels_own(m); i++)
 		if (has(m, refused[i].flag))
@@ -70,6 +86,7 @@ int vma_fill(const struct map *m, VmaEntry *v)
 		if (has(m, advised[i].flag))
 			v->madv |= UINT64_C(1) << advised[i].advice;
 	v->has_madv = v->madv != 0;
+	v->anon_name = name_given(a, m);
 	return 0;
 }
 
@@ -81,4 +98,7 @@ void vma_map(const VmaEntry *v, uint32_t prot, uint32_t type, int fd, struct pro
 		flags |= MAP_ANONYMOUS;
 	prog_label(p, "map %" PRIx64 "-%" PRIx64, v->start, v->end);
 	prog_sys(p, SYS_mmap, v->start, v->end - v->start, prot, flags, (uint64_t)(int64_t)fd, fd < 0 ? 0 : v->pgoff);
+	if (v->anon_name) /* may be compiled out */
+		prog_try(p, SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, v->start, v->end - v->start,
+			 prog_data(p->space, v->anon_name, strlen(v->anon_name) + 1));
 }

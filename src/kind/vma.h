@@ -6,10 +6,10 @@
 #include "kind/kind.h"
 
 /*
- * Fills flags, status (regular), madv and fd of v from m; the kind adds its own bits. Refuses by name
+ * Fills flags, status (regular), madv, fd and name of v from m; the kind adds its own bits. Refuses by name
  * what no kind can bring back (huge pages, device memory, userfaultfd, shadow stacks, sealed mappings).
  */
-int vma_fill(const struct map *m, VmaEntry *v) must_check;
+int vma_fill(struct arena *a, const struct map *m, VmaEntry *v) must_check;
 
 /* Emits mmap() of v at its address, nothing replaced. type: MAP_PRIVATE, MAP_SHARED...; fd -1: anonymous. */
 void vma_map(const VmaEntry *v, uint32_t prot, uint32_t type, int fd, struct prog *p);

@@ -29,6 +29,11 @@ static int dump_thread_facts(struct dump *d, struct dthread *k, struct dump_thre
 	if (err >= 0)
 		err = regs_check_live(th->tid, &k->regs);
 	if (err >= 0)
+		err = proc_status_read(th->task->proc_fd, th->tid, d->kinds.a, &th->status);
+	if (err >= 0 && th->status.seccomp) /* thaw's questions might kill it */
+		err = err_say(ENOTSUP, "%s is not supported yet",
+			      th->status.seccomp == 1 ? "strict seccomp mode" : "a seccomp filter");
+	if (err >= 0)
 		err = regs_leave_rseq(th->tid, &k->regs);
 	if (err > 0)
 		err = ptrace_set_regs(th->tid, &k->regs);

@@ -170,6 +170,15 @@ static void assemble(struct dump *d, struct dtask *k)
 	}
 }
 
+static int check_answers(const struct dtask *k)
+{
+	int err = 0;
+
+	for (size_t i = 0; err >= 0 && i < k->t->nthreads; i++)
+		err = err_ctx(prog_results(&k->space, k->threads[i].prog.start_va), "thread %d", k->t->threads[i].tid);
+	return err;
+}
+
 static int start_threads(struct dtask *k)
 {
 	uint64_t board_va = prog_va(&k->space, k->board);
@@ -297,6 +306,8 @@ int remote_ask(struct dump *d)
 		err = in_task(wait_parked(&d->tasks[i]), &d->tasks[i]);
 	for (size_t i = 0; err >= 0 && i < d->kinds.ntasks; i++)
 		err = in_task(put_back(&d->tasks[i]), &d->tasks[i]);
+	for (size_t i = 0; err >= 0 && i < d->kinds.ntasks; i++)
+		err = in_task(check_answers(&d->tasks[i]), &d->tasks[i]);
 	return err;
 }
 

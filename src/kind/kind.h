@@ -72,6 +72,7 @@ struct dump_thread {
 	struct dump_task *task;
 	int32_t tid;
 	uint64_t sigmask;     /* what it had blocked when it was stopped (ptrace_get_sigmask), before thaw blocked all */
+	struct proc_status status;
 	CoreEntry *core;
 };
 

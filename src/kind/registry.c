@@ -27,17 +27,22 @@ const struct kind_mem *const kind_mems[] = {
 	NULL,
 };
 
+/*
+ * The order is that of restore: the thread row's check() comes first of all (the others rely on it), the
+ * descriptors' row and chroot before privileges end; limits when nothing grows any more; credentials last.
+ */
 const struct kind_task *const kind_tasks[] = {
-	&kind_task_mm,
-	&kind_task_fs,
-	&kind_task_signal,
-	&kind_task_rlimit,
-	&kind_task_timer,
-	&kind_task_file_locks,
 	&kind_task_thread,
-	&kind_task_cpu,
-	&kind_task_sched,
+	&kind_task_mm,
 	&kind_task_identity,
+	&kind_task_fs,
+	&kind_task_file_locks,
+	&kind_task_signal,
+	&kind_task_cpu,
+	&kind_task_timer,
+	&kind_task_rlimit,
+	&kind_task_sched,
+	&kind_task_creds,
 	NULL,
 };
 

@@ -5,7 +5,8 @@
  * signal and whether the task is dumpable.
  *
  * The kernel has them per thread, and so do images: /proc/PID/task/TID/status
- * shows all but securebits and the parent-death signal, which are asked for.
+ * shows all but securebits and the parent-death signal, which are asked for. (A
+ * thread under seccomp was refused before: the questions might have killed it.)
  * What follows for restore is in creds_change.c.
  *
  * Runs in the engine. Order in the table: last but one of those that
@@ -69,21 +70,9 @@ static CredsEntry *creds_entry(struct arena *a, const struct proc_status *s, uin
 static int creds_dump_thread(struct dumping *d, struct dump_thread *th, const void *asked)
 {
 	ThreadCoreEntry *e = task_entry_thread(d->a, th->core);
-	const struct proc_status *s = &th->task->status;
 	const struct asked *q = asked;
-	struct proc_status own;
 
-	if (th != th->task->threads) {
-		int r = proc_status_read(th->task->proc_fd, th->tid, d->a, &own);
-
-		if (r < 0)
-			return r;
-		s = &own;
-	}
-	if (s->seccomp)
-		return err_say(ENOTSUP, "thread %d: %s is not supported yet", th->tid,
-			       s->seccomp == 1 ? "strict seccomp mode" : "a seccomp filter");
-	e->creds = creds_entry(d->a, s, (uint32_t)q->securebits->ret);
+	e->creds = creds_entry(d->a, &th->status, (uint32_t)q->securebits->ret);
 	e->has_pdeath_sig = *q->pdeath_sig != 0;
 	e->pdeath_sig = (uint32_t)*q->pdeath_sig;
 	return 0;

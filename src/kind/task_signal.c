@@ -17,7 +17,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 #include "kern/ptrace.h"
 #include "kind/kind.h"
@@ -159,46 +158,24 @@ static int signal_check(struct restoring *r, const struct snap_task *t)
 	return e;
 }
 
-static bool has_zombies(const struct snap_task *t)
+/* Tasks start with the default everywhere: the root's program resets what it inherited from thaw. */
+static void emit_actions(const TaskCoreEntry *tc, struct prog *p)
 {
-	for (size_t i = 0; i < t->nchildren; i++)
-		if (t->children[i]->zombie)
-			return true;
-	return false;
-}
-
-static void emit_action(struct prog *p, int sig, const struct action *act)
-{
-	prog_sys(p, SYS_rt_sigaction, (uint64_t)sig, prog_data(p->space, act, sizeof(*act)), 0, MASK_LEN);
-}
-
-/*
- * Tasks start with thaw's own actions, which are mostly the defaults; setting
- * what is set is left out. Zombie children have just signalled their death a
- * second time: "ignore" throws that away, the real action comes after it.
- */
-static void emit_actions(const struct snap_task *t, struct prog *p)
-{
-	const struct action ignore = { .handler_va = (uint64_t)SIG_IGN };
-	const TaskCoreEntry *tc = t->cores[0]->tc;
-	bool zombies = has_zombies(t);
 	size_t i = 0;
 
 	for (int sig = 1; sig <= SIGNALS && i < tc->n_sigactions; sig++) {
+		const struct action none = { 0 };
 		const SaEntry *e;
-		struct action own = { 0 }, act;
+		struct action act;
 
 		if (!has_action(sig))
 			continue;
 		e = tc->sigactions[i++];
 		act = (struct action){ e->sigaction, e->flags, e->restorer, e->mask };
-		syscall(SYS_rt_sigaction, sig, NULL, &own, MASK_LEN);
-		prog_label(p, "set the action of signal %d", sig);
-		if (sig == SIGCHLD && zombies)
-			emit_action(p, sig, &ignore);
-		else if (!memcmp(&own, &act, sizeof(act)))
+		if (!memcmp(&act, &none, sizeof(act)))
 			continue;
-		emit_action(p, sig, &act);
+		prog_label(p, "set the action of signal %d", sig);
+		prog_sys(p, SYS_rt_sigaction, (uint64_t)sig, prog_data(p->space, &act, sizeof(act)), 0, MASK_LEN);
 	}
 }
 
@@ -223,7 +200,7 @@ static int signal_emit(struct restoring *r, const struct snap_task *t, struct pr
 	const TaskCoreEntry *tc = t->cores[0]->tc;
 
 	(void)r;
-	emit_actions(t, p);
+	emit_actions(tc, p);
 	emit_queue(p, tc->signals_s, t->pst->pid, t->pst->pid, true);
 	return 0;
 }

@@ -149,6 +149,22 @@ const char *prog_label_of(const struct prog_space *s, uint64_t rec_va)
 	return s->labels[(rec_va - s->base_va) / LINE] ?: "?";
 }
 
+int prog_results(const struct prog_space *s, uint64_t start_va)
+{
+	uint64_t va = start_va;
+
+	while (va >= s->base_va && va - s->base_va + sizeof(struct prog_rec) <= s->len) {
+		const struct prog_rec *r = (const struct prog_rec *)(s->map + (va - s->base_va));
+
+		if (r->op != OP_SYSCALL && r->op != OP_JUMP)
+			break;
+		if (r->op == OP_SYSCALL && !(r->flags & PROG_MAY_FAIL) && r->ret < 0 && r->ret >= -4095)
+			return err_set((int)-r->ret, "%s", prog_label_of(s, va));
+		va = r->op == OP_JUMP ? r->arg[0] : va + sizeof(*r);
+	}
+	return 0;
+}
+
 static const char *const op_name[] = {
 	[OP_EXIT] = "exit",	  [OP_SYSCALL] = "syscall", [OP_COPY] = "copy",	    [OP_BARRIER] = "barrier",
 	[OP_FORK] = "fork",	  [OP_REAP] = "reap",	    [OP_ZOMBIE] = "zombie", [OP_THREADS] = "threads",

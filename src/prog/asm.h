@@ -68,6 +68,9 @@ void prog_ref(const struct prog *p, struct prog_rec *rec, unsigned i, const stru
 /* The label of the record at va, "?" if there is none there. */
 const char *prog_label_of(const struct prog_space *s, uint64_t rec_va);
 
+/* For programs that go on after a failure (a dump's questions): the first that must not fail and did, by its label. */
+int prog_results(const struct prog_space *s, uint64_t start_va) must_check;
+
 /* Prints the programs reachable from start_va, for `thaw plan --pie`. */
 void prog_print(const struct prog_space *s, uint64_t start_va, int indent);
 

@@ -122,11 +122,42 @@ static int look(struct fd_facts *f)
 	return 0;
 }
 
+static int know(struct files *files, uint32_t number, struct known k)
+{
+	if (number >= files->cap) {
+		size_t cap = files->cap ? 2 * files->cap : 256;
+		struct known *more = realloc(files->known, cap * sizeof(*more));
+
+		if (!more)
+			return err_set(ENOMEM, "list files");
+		files->known = more;
+		files->cap = cap;
+	}
+	files->known[number] = k;
+	return 0;
+}
+
 int dumping_file(struct dumping *d, const struct fd_facts *f, uint32_t *ret_id)
 {
+	struct files *files = d->files;
 	FileEntry *e = NULL;
-	int err = dump_description(d, f, &e);
+	uint32_t number = 0;
+	bool fresh = true;
+	int err = 0;
 
+	/* in a table (ours, when it was in flight): it may be one that is known */
+	if (f->tfd >= 0)
+		err = kcmp_set_add(files->set,
+				   &(struct kcmp_file){ f->pid, f->tfd, f->st.st_dev, f->st.st_ino, (uint32_t)f->mnt_id }, &number,
+				   &fresh);
+	if (err >= 0 && !fresh) {
+		*ret_id = files->known[number].id;
+		return 0;
+	}
+	if (err >= 0)
+		err = dump_description(d, f, &e);
+	if (err >= 0 && f->tfd >= 0)
+		err = know(files, number, (struct known){ e->id, e->type });
 	if (err >= 0)
 		*ret_id = e->id;
 	return err;
@@ -171,21 +202,6 @@ static int keep_fd(struct files *files, int fd)
 		files->fds_cap = cap;
 	}
 	files->fds[files->nfds++] = fd;
-	return 0;
-}
-
-static int know(struct files *files, uint32_t number, struct known k)
-{
-	if (number >= files->cap) {
-		size_t cap = files->cap ? 2 * files->cap : 256;
-		struct known *more = realloc(files->known, cap * sizeof(*more));
-
-		if (!more)
-			return err_set(ENOMEM, "list files");
-		files->known = more;
-		files->cap = cap;
-	}
-	files->known[number] = k;
 	return 0;
 }
 

@@ -22,6 +22,7 @@
 #include "kind/description.h"
 #include "kind/inet_addr.h"
 #include "kind/inet_opts.h"
+#include "kind/registry.h"
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262
@@ -346,7 +347,6 @@ static void inet_describe(const FileEntry *e, char *text, size_t len)
 		snprintf(text, len, "%s %s", proto_name(e->isk->proto), from);
 }
 
-extern const struct kind_fd kind_fd_inet;
 const struct kind_fd kind_fd_inet = {
 	.name = "internet socket",
 	.type = FD_TYPES__INETSK,

@@ -25,6 +25,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "kind/description.h"
+#include "kind/registry.h"
 #include "kind/sk.h"
 #include "kind/unix_name.h"
 #include "kind/unix_queue.h"
@@ -359,7 +360,6 @@ static void unix_describe(const FileEntry *e, char *text, size_t len)
 		 k->peer ? " connected" : "");
 }
 
-extern const struct kind_fd kind_fd_unix;
 const struct kind_fd kind_fd_unix = {
 	.name = "unix socket",
 	.type = FD_TYPES__UNIXSK,

@@ -2,8 +2,12 @@
 /* All kinds. A row here is what hooks a kind into dump, restore and show. */
 #include "kind/registry.h"
 
-/* The first that matches a descriptor dumps it. */
+/*
+ * The first that matches a descriptor dumps it. finish() runs in this order, too: unix sockets
+ * come first, because what is in flight in them becomes known only there.
+ */
 const struct kind_fd *const kind_fds[] = {
+	&kind_fd_unix,
 	&kind_fd_eventfd,
 	&kind_fd_timerfd,
 	&kind_fd_signalfd,
@@ -11,8 +15,8 @@ const struct kind_fd *const kind_fds[] = {
 	&kind_fd_memfd,
 	&kind_fd_pipe,
 	&kind_fd_fifo,
-	&kind_fd_unix,
 	&kind_fd_inet,
+	&kind_fd_netlink,
 	&kind_fd_sk_other,
 	&kind_fd_tty,
 	&kind_fd_reg,

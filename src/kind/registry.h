@@ -5,7 +5,7 @@
 
 #include "kind/kind.h"
 
-extern const struct kind_fd kind_fd_epoll, kind_fd_eventfd, kind_fd_fifo, kind_fd_inet, kind_fd_memfd, kind_fd_pipe,
+extern const struct kind_fd kind_fd_epoll, kind_fd_eventfd, kind_fd_fifo, kind_fd_inet, kind_fd_memfd, kind_fd_netlink, kind_fd_pipe,
 	kind_fd_reg, kind_fd_signalfd, kind_fd_sk_other, kind_fd_timerfd, kind_fd_tty, kind_fd_unix;
 
 extern const struct kind_mem kind_mem_anon, kind_mem_file, kind_mem_shmem, kind_mem_vdso;

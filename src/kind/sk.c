@@ -4,6 +4,7 @@
  * kind restores: packet, vsock, bluetooth, ... are refused by the name of their family.
  * Runs in the engine.
  */
+#include "kind/registry.h"
 #include "kind/sk.h"
 
 #include <linux/if_packet.h>
@@ -198,7 +199,6 @@ static int other_open(struct restoring *r, const FileEntry *e)
 }
 
 /* Comes after the other sockets in the table. */
-extern const struct kind_fd kind_fd_sk_other;
 const struct kind_fd kind_fd_sk_other = {
 	.name = "packet socket",
 	.type = FD_TYPES__PACKETSK,

@@ -12,11 +12,9 @@
  */
 #include "kind/unix_queue.h"
 
-#include <fcntl.h>
 #include <limits.h>
 #include <linux/sockios.h>
 #include <poll.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -24,7 +22,7 @@
 #include <sys/vfs.h>
 
 #include "base/cleanup.h"
-#include "base/io.h"
+#include "kern/fdinfo.h"
 #include "kind/sk.h"
 
 enum {
@@ -163,35 +161,32 @@ static int peek_next(struct peek *p, struct peeked *ret)
 /* ---- descriptors in flight ------------------------------------------------------------------- */
 
 /*
- * A descriptor that only the queue holds: seen through ours, in our own table.
- * It stays open until thaw ends, for files that turn out later to be the same are compared with it.
+ * A descriptor in a queue is seen as one of our own table, and so compared with
+ * those of the tasks: it may be the same description as one of theirs. It stays open until
+ * thaw ends, since others that turn up later are compared with it.
  */
 static int dump_right(struct dumping *d, int fd, uint32_t *ret_id)
 {
-	struct fd_facts f = { .pid = getpid(), .tfd = fd, .fd = fd, .mnt_id = -1 };
-	char path[64], link[PATH_MAX];
-	auto_free char *info = NULL;
+	struct fd_facts f = { .pid = getpid(), .tfd = fd, .fd = fd };
+	auto_close int proc_fd = proc_open(f.pid);
+	struct fdinfo info;
 	struct statfs fs;
-	const char *at;
-	ssize_t n;
-	int flags;
+	char *link;
+	int r = proc_fd;
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	n = readlink(path, link, sizeof(link) - 1);
-	flags = fcntl(fd, F_GETFL);
-	if (n < 0 || flags < 0 || fstat(fd, &f.st) < 0)
-		return err_set(errno, "look at a descriptor in the queue");
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
-	if (io_slurp(AT_FDCWD, path, &info) < 0)
-		return -EIO;
-	f.link = arena_printf(d->a, "%.*s", (int)n, link);
-	f.fdinfo = arena_strdup(d->a, info);
-	f.flags = (uint32_t)flags;
-	if (sscanf(info, "pos: %lu", &f.pos) != 1)
-		f.pos = 0;
-	at = strstr(info, "mnt_id:");
-	if (at && sscanf(at, "mnt_id: %d", &f.mnt_id) != 1)
-		f.mnt_id = -1;
+	if (r >= 0)
+		r = fdinfo_read(proc_fd, fd, d->a, &info);
+	if (r >= 0)
+		r = fdinfo_link(proc_fd, fd, d->a, &link);
+	if (r < 0)
+		return r;
+	if (fstat(fd, &f.st) < 0)
+		return err_set(errno, "fstat");
+	f.link = link;
+	f.fdinfo = info.rest;
+	f.flags = info.flags;
+	f.pos = info.pos;
+	f.mnt_id = (int32_t)info.mnt_id;
 	f.fs_magic = fstatfs(fd, &fs) == 0 ? (long)fs.f_type : 0;
 	return dumping_file(d, &f, ret_id);
 }

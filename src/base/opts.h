@@ -16,6 +16,9 @@ enum cmd { CMD_DUMP, CMD_RESTORE, CMD_CHECK, CMD_SHOW, CMD_PLAN, CMD_COUNT };
 /* opts.parallel_restore: 0 lets thaw choose, 1 and more is a number of workers, this is the path without workers. */
 enum { OPTS_SERIAL = -1 };
 
+/* opts.cpu_cap: the word's place. */
+enum { CPU_CAP_FPU, CPU_CAP_NONE };
+
 /* A repeatable option, in the order given. */
 struct opt_list {
 	const char **item;

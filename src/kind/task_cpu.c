@@ -62,7 +62,7 @@ static int cpu_check(struct restoring *r, const struct snap_task *t)
 		int e = regs_check(t->cores[k]);
 
 		if (e >= 0)
-			e = xsave_check(t->cores[k]);
+			e = xsave_check(t->cores[k], r->opts->cpu_cap == CPU_CAP_NONE);
 		if (e < 0)
 			return t->ncores > 1 ? err_ctx(e, "thread %u", t->pst->threads[k]) : e;
 	}

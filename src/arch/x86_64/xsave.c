@@ -199,7 +199,7 @@ static int check_sizes(const UserX86FpregsEntry *fp)
 	return 0;
 }
 
-int xsave_check(const CoreEntry *core)
+int xsave_check(const CoreEntry *core, bool drop)
 {
 	const UserX86FpregsEntry *fp = core->thread_info->fpregs;
 	uint64_t in_use, missing;
@@ -208,7 +208,7 @@ int xsave_check(const CoreEntry *core)
 	if (r < 0)
 		return r;
 	in_use = xsave_features(core);
-	missing = in_use & ~(xcr0() | LEGACY);
+	missing = drop ? 0 : in_use & ~(xcr0() | LEGACY);
 	for (size_t i = 0; i < ARRAY_LEN(feature_names); i++)
 		if (missing & feature_names[i].features)
 			return err_say(ENOTSUP, "its registers hold %s state, this CPU (or its kernel) has none",

@@ -9,18 +9,29 @@
 
 A test returns, or raises Failed or Skipped (box.py). It runs in a box unless boxed=False.
 """
+import os
+import sys
+
 
 
 class Case:
-    def __init__(self, name, fn, limit, boxed):
-        self.name, self.fn, self.limit, self.boxed = name, fn, limit, boxed
+    def __init__(self, group, name, fn, limit, boxed):
+        self.group, self.name, self.fn, self.limit, self.boxed = group, name, fn, limit, boxed
 
 
 CASES = []
 
 
+def _caller():
+    """The group of the module that calls: the name of its directory."""
+    f = sys._getframe()
+    while f.f_code.co_filename == __file__:
+        f = f.f_back
+    return os.path.basename(os.path.dirname(f.f_code.co_filename))
+
+
 def case_add(name, fn, limit=60, boxed=True):
-    CASES.append(Case(name, fn, limit, boxed))
+    CASES.append(Case(_caller(), name, fn, limit, boxed))
 
 
 def case(name, limit=60, boxed=True):

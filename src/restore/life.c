@@ -170,17 +170,20 @@ static int emit_descriptors(struct restore *r, const struct snap_task *t, struct
 	return 0;
 }
 
-/* Kinds whose files need a hand in the task: once for each file, in the first task that holds it. */
-static int emit_files(struct restore *r, const struct snap_task *t, bool *done, struct prog *p)
+/*
+ * Kinds whose files need a hand in the task: once for each file, in the first task that
+ * holds it. first: by file id, that task's index + 1, or 0 when it is done.
+ */
+static int emit_files(struct restore *r, const struct snap_task *t, size_t *first, struct prog *p)
 {
 	for (size_t i = 0; i < t->nfds; i++) {
 		const FileEntry *e = snap_file(r->snap, t->fds[i]->id);
 		const struct kind_fd *k = e ? kind_fd_of(e->type) : NULL;
 		int err;
 
-		if (!k || !k->emit || done[e->id])
+		if (!k || !k->emit || first[e->id] != t->index + 1)
 			continue;
-		done[e->id] = true;
+		first[e->id] = 0;
 		prog_label(p, "fd %u (%s)", t->fds[i]->fd, k->name);
 		err = err_ctx(k->emit(&r->kinds, e, (int)t->fds[i]->fd, p), "fd %u (%s)", t->fds[i]->fd, k->name);
 		if (err < 0)
@@ -243,7 +246,7 @@ static int emit_threads(struct restore *r, const struct snap_task *t, struct pro
 	return 0;
 }
 
-static int emit_alive(struct restore *r, struct rtask *k, bool *files_done, struct prog *p)
+static int emit_alive(struct restore *r, struct rtask *k, size_t *first, struct prog *p)
 {
 	const struct snap_task *t = k->t;
 	int err;
@@ -252,7 +255,7 @@ static int emit_alive(struct restore *r, struct rtask *k, bool *files_done, stru
 	if (err >= 0)
 		err = emit_descriptors(r, t, p);
 	if (err >= 0)
-		err = emit_files(r, t, files_done, p);
+		err = emit_files(r, t, first, p);
 	if (err >= 0)
 		err = emit_kinds(r, t, false, p);
 	if (err >= 0)
@@ -274,7 +277,7 @@ static int emit_alive(struct restore *r, struct rtask *k, bool *files_done, stru
 	return 0;
 }
 
-static int assemble(struct restore *r, struct rtask *k, bool *files_done)
+static int assemble(struct restore *r, struct rtask *k, size_t *first)
 {
 	struct prog p = prog_begin(&r->space);
 	uint64_t all_but_chld = ~(UINT64_C(1) << (SIGCHLD - 1));
@@ -287,19 +290,33 @@ static int assemble(struct restore *r, struct rtask *k, bool *files_done)
 	emit_burials(r, k, &p);
 	emit_mask(r, &p, ~UINT64_C(0));
 	if (k->role == RTASK_ALIVE)
-		return emit_alive(r, k, files_done, &p);
+		return emit_alive(r, k, first, &p);
 	emit_death(r, k, &p);
 	return 0;
 }
 
+static size_t *first_holders(const struct restore *r)
+{
+	size_t *first = arena_alloc(r->kinds.a, r->files.nids * sizeof(*first));
+
+	for (size_t i = 0; i < r->snap->ntasks; i++)
+		for (size_t k = 0; k < r->snap->tasks[i]->nfds; k++) {
+			uint32_t id = r->snap->tasks[i]->fds[k]->id;
+
+			if (id < r->files.nids && !first[id])
+				first[id] = r->snap->tasks[i]->index + 1;
+		}
+	return first;
+}
+
 int life_assemble(struct restore *r)
 {
-	bool *files_done = arena_alloc(r->kinds.a, r->files.nids);
+	size_t *first = first_holders(r);
 
 	/* backwards: a creator's program holds the start of those it creates */
 	for (size_t i = r->tree.n; i-- > 0;) {
 		struct rtask *k = r->tree.tasks[i];
-		int err = assemble(r, k, files_done);
+		int err = assemble(r, k, first);
 
 		if (err < 0)
 			return err_ctx(err, "task %d (%s)", k->pid, k->t ? snap_comm(k->t) : "stand-in");

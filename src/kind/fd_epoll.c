@@ -146,10 +146,11 @@ static int resolve(struct dumping *d, const struct seen *s, size_t i, uint32_t *
 			       s->pid, s->tfd, w->tfd);
 	if (found < 0)
 		return found;
-	w->has_key_tfd = true;
-	w->key_tfd = w->tfd;
-	if (holder)
+	if (holder) {
+		w->has_key_tfd = true;
+		w->key_tfd = w->tfd;
 		w->tfd = f->fd;
+	}
 	*ret_id = f->id;
 	return 1;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* thaw show */
 #include "cli/cmd.h"
-#include "snap/show.h"
+#include "cli/show.h"
 
 int cmd_show(const struct opts *o, int *ret_exit)
 {

@@ -16,6 +16,8 @@ int check_pages_mapped(const struct snap_task *t) must_check;
 int check_shmem(const struct snap *s, const struct snap_shmem *o) must_check;
 /* check_files.c: file entries, and who refers to them. */
 int check_files(const struct snap *s) must_check;
+/* Whether e has the member that belongs to its type: kinds read it without asking. */
+int check_file(const FileEntry *e) must_check;
 int check_descriptors(const struct snap *s, const struct snap_task *t) must_check;
 /* The sentence's start names what refers: "mapping 1000-2000". */
 int check_file_id(const struct snap *s, uint64_t id, const char *what) must_check;

@@ -21,8 +21,7 @@ static const struct {
 #undef M
 };
 
-/* Kinds read the member that belongs to the type without asking. */
-static int check_member(const FileEntry *e)
+int check_file(const FileEntry *e)
 {
 	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
 		if (members[i].type != e->type)
@@ -45,7 +44,7 @@ int check_files(const struct snap *s)
 
 		if (snap_file(s, e->id) != e)
 			return err_say(EINVAL, "files.img: file id %u is there twice", e->id);
-		r = check_member(e);
+		r = check_file(e);
 	}
 	return r;
 }

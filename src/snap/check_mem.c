@@ -124,7 +124,7 @@ int check_pages(const struct snap_pages *p)
 		if (r < 0)
 			return err_ctx(r, "page map of pages-%u.img", p->pages_id);
 		if (p->runs[i]->vaddr < end)
-			return err_say(EINVAL, "page map of pages-%u.img: the pages at %" PRIx64 " overlap those before",
+			return err_say(EINVAL, "page map of pages-%u.img: the pages at %" PRIx64 " overlap others",
 				       p->pages_id, p->runs[i]->vaddr);
 		end = run_end(p->runs[i]);
 		bytes += p->runs[i]->nr_pages * SNAP_PAGE;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What tasks have in common (check.h). An id in ids-PID.img stands for one
- * kernel object, so equal ids mean one object and different ids two.
+ * kernel object, so equal ids mean one object and different ids two; 0 says
+ * that it was not recorded.
  *
  * Namespaces: all tasks must be in those of the dump itself (the inventory's
  * root_ids). Memory, descriptor tables and the like: every task its own, as
@@ -41,15 +42,17 @@ static bool has_at(const TaskKobjIdsEntry *e, size_t off)
 	return *(const protobuf_c_boolean *)((const char *)e + off);
 }
 
+static bool differ(const TaskKobjIdsEntry *a, const TaskKobjIdsEntry *b, size_t has, size_t id)
+{
+	return has_at(a, has) && has_at(b, has) && id_at(a, id) && id_at(b, id) && id_at(a, id) != id_at(b, id);
+}
+
 static int check_namespaces(const TaskKobjIdsEntry *outside, const struct snap_task *t)
 {
-	for (size_t i = 0; i < sizeof(namespaces) / sizeof(namespaces[0]); i++) {
-		size_t has = namespaces[i].has, id = namespaces[i].id;
-
-		if (has_at(outside, has) && has_at(t->ids, has) && id_at(outside, id) != id_at(t->ids, id))
+	for (size_t i = 0; i < sizeof(namespaces) / sizeof(namespaces[0]); i++)
+		if (differ(outside, t->ids, namespaces[i].has, namespaces[i].id))
 			return err_say(ENOTSUP, "task %u (%s) is in a namespace of its own (%s): not supported yet",
 				       t->pst->pid, snap_comm(t), namespaces[i].name);
-	}
 	return 0;
 }
 
@@ -76,7 +79,7 @@ static int check_own(const struct snap *s, struct owner *v, size_t object)
 			v[n++] = (struct owner){ id_at(s->tasks[i]->ids, objects[object].id), s->tasks[i] };
 	qsort(v, n, sizeof(*v), by_id);
 	for (size_t i = 1; i < n; i++)
-		if (v[i].id == v[i - 1].id)
+		if (v[i].id && v[i].id == v[i - 1].id)
 			return err_say(ENOTSUP, "task %u (%s) shares %s with task %u: not supported yet",
 				       v[i].t->pst->pid, snap_comm(v[i].t), objects[object].what, v[i - 1].t->pst->pid);
 	return 0;

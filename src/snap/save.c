@@ -108,6 +108,7 @@ int snap_save(struct snap *s, struct imgdir *dir)
 	int r = tree_save(s, dir);
 
 	lists_complete(s);
+	s->inventory->thaw_version = arena_strdup(s->a, THAW_VERSION);
 	for (size_t i = 0; r >= 0 && i < s->ntasks; i++)
 		r = task_save(s, s->tasks[i], dir);
 	for (size_t i = 0; r >= 0 && i < s->nshmem; i++)

@@ -110,8 +110,8 @@ int snap_load(struct snap *s, int dirfd) must_check;
 int snap_check(const struct snap *s) must_check;
 /*
  * Writes all message images but the inventory into a directory (an open
- * transaction: imgdir_begin() before, imgdir_commit() after). Parents before
- * children, lists as they were added.
+ * transaction: imgdir_begin() before, imgdir_commit() after), and signs the
+ * inventory. Parents before children, lists as they were added.
  */
 int snap_save(struct snap *s, struct imgdir *dir) must_check;
 

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "kind/description.h"
+#include "kind/file_locks.h"
 #include "kind/file_place.h"
 #include "kind/ghost.h"
 #include "kind/link_remap.h"
@@ -63,6 +64,13 @@ static int reg_dump(struct dumping *d, const struct fd_facts *f, FileEntry *e)
 		return err_say(ENOTSUP, "%s (%s %u:%u) is not supported yet", f->link, file_place_type(type),
 			       major(f->st.st_rdev), minor(f->st.st_rdev));
 	return reg_file_dump(d, f, e->id, &e->reg);
+}
+
+static int reg_finish(struct dumping *d)
+{
+	int err = proc_file_finish(d);
+
+	return err < 0 ? err : file_locks_dump(d);
 }
 
 static int reg_check(struct restoring *r, const FileEntry *e)
@@ -129,6 +137,7 @@ const struct kind_fd kind_fd_reg = {
 	.type = FD_TYPES__REG,
 	.match = reg_match,
 	.dump = reg_dump,
+	.finish = reg_finish,
 	.check = reg_check,
 	.open = reg_open,
 	.link = reg_link,

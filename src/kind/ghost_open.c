@@ -7,6 +7,8 @@
  * a name exists for microseconds, and a thaw killed at any other moment
  * leaves nothing behind. All descriptions of one inode are opened in that
  * moment, because later no name leads to it; those asked for later wait in their row.
+ * A file that was open by several names gets all of them: /proc/PID/fd shows each
+ * description's own.
  *
  * Files made by O_TMPFILE never had a name, and may get one later (linkat): they
  * are made the same way again.
@@ -34,8 +36,13 @@ struct ghost {
 	uint32_t id;
 	const GhostFileEntry *entry;
 	struct img_msgs msgs;
+	struct ghost_name **names; /* those it has at the moment; the first made it */
+	size_t nnames;
+};
+
+struct ghost_name {
+	const char *want;
 	struct borrowed at;
-	const char *want; /* the name that was asked for when it got its present one */
 };
 
 static const RegFileEntry *reg_of(struct restoring *r, const struct remap *row)
@@ -129,35 +136,46 @@ static int inode_make(const char *path, void *arg)
 	return r < 0 ? -errno : r;
 }
 
-static int inode_move(const char *path, void *arg)
+static int inode_link(const char *path, void *arg)
 {
-	return renameat2(AT_FDCWD, arg, AT_FDCWD, path, RENAME_NOREPLACE) < 0 ? -errno : 0;
+	return linkat(AT_FDCWD, arg, AT_FDCWD, path, 0) < 0 ? -errno : 0;
 }
 
-/* Moves the file to the name that its next description was opened by. */
-static int name_follow(struct ghost *g, const char *want)
+static struct ghost_name *name_add(struct ghost *g, const char *want)
 {
-	struct borrowed next;
-	int err;
+	struct ghost_name *n = arena_alloc(g->r->a, sizeof(*n));
 
-	if (!strcmp(want, g->want))
-		return 0;
-	err = borrowed_take(&next, g->r->a, want, inode_move, (void *)g->at.path);
-	if (err < 0)
-		return err;
-	borrowed_drop(&g->at);
-	g->at = next;
-	g->want = want;
-	return 0;
+	n->want = want;
+	arena_add(g->r->a, &g->names, &g->nnames, n);
+	return n;
 }
 
-static void name_drop(struct ghost *g)
+/* The path that stands for want, made if the file has it not yet; NULL with a trail. */
+static const char *name_take(struct ghost *g, const char *want)
 {
-	if (S_ISDIR(g->entry->mode))
-		rmdir(g->at.path);
-	else
-		unlink(g->at.path);
-	borrowed_drop(&g->at);
+	struct ghost_name *n;
+
+	for (size_t i = 0; i < g->nnames; i++)
+		if (!strcmp(g->names[i]->want, want))
+			return g->names[i]->at.path;
+	n = name_add(g, want);
+	if (borrowed_take(&n->at, g->r->a, want, inode_link, (void *)g->names[0]->at.path) == 0)
+		return n->at.path;
+	g->nnames--;
+	return NULL;
+}
+
+static void names_drop(struct ghost *g)
+{
+	while (g->nnames) {
+		struct ghost_name *n = g->names[--g->nnames];
+
+		if (S_ISDIR(g->entry->mode))
+			rmdir(n->at.path);
+		else
+			unlink(n->at.path);
+		borrowed_drop(&n->at);
+	}
 }
 
 /* ---- what is in it --------------------------------------------------------------------------- */
@@ -232,11 +250,12 @@ static int ghost_fill(const struct ghost *g, int fd)
 static int row_open_named(struct ghost *g, struct remap *row)
 {
 	const RegFileEntry *m = reg_of(g->r, row);
-	int err = m ? name_follow(g, m->name) : err_say(EINVAL, "remap-fpath.img: file %u is no file with a name", row->orig_id);
+	const char *path;
 
-	if (err < 0)
-		return err;
-	row->fd = reg_file_open(g->at.path, m);
+	if (!m)
+		return err_say(EINVAL, "remap-fpath.img: file %u is no file with a name", row->orig_id);
+	path = name_take(g, m->name);
+	row->fd = path ? reg_file_open(path, m) : -EIO;
 	row->opened = row->fd >= 0;
 	return row->fd < 0 ? row->fd : 0;
 }
@@ -254,19 +273,18 @@ static int rows_open_named(struct ghost *g)
 
 static int ghost_open_named(struct ghost *g, const char *name)
 {
-	int made = borrowed_take(&g->at, g->r->a, name, inode_make, (void *)g->entry);
+	struct ghost_name *n = name_add(g, name);
+	int made = borrowed_take(&n->at, g->r->a, name, inode_make, (void *)g->entry), err;
 	auto_close int fd = S_ISREG(g->entry->mode) ? made : -1;
-	int err;
 
 	if (made < 0)
 		return made;
-	g->want = name;
 	err = rows_open_named(g);
 	if (!err && fd < 0)
-		fd = open(g->at.path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		fd = open(n->at.path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (!err && fd < 0)
-		err = err_set(errno, "open %s", g->at.path);
-	name_drop(g);
+		err = err_set(errno, "open %s", n->at.path);
+	names_drop(g);
 	return err < 0 ? err : ghost_fill(g, fd);
 }
 
@@ -308,12 +326,13 @@ static int rows_open_nameless(struct ghost *g, struct remap *first, int fd)
 
 static int ghost_open_nameless(struct ghost *g, struct remap *first, const RegFileEntry *m)
 {
-	auto_close int fd = borrowed_take(&g->at, g->r->a, m->name, nameless_make, (void *)m), fill = -1;
+	struct borrowed at;
+	auto_close int fd = borrowed_take(&at, g->r->a, m->name, nameless_make, (void *)m), fill = -1;
 	int err;
 
 	if (fd < 0)
 		return fd;
-	borrowed_drop(&g->at);
+	borrowed_drop(&at);
 	err = rows_open_nameless(g, first, fd);
 	fill = err < 0 ? -1 : description_reopen(fd, O_RDWR);
 	if (err < 0 || fill < 0)

@@ -54,15 +54,13 @@ int proc_file_dump(struct dumping *d, const struct fd_facts *f, const RegFileEnt
 	return 0;
 }
 
-/* ---- restore --------------------------------------------------------------------------------- */
-
-static const FdinfoEntry *holder_find(const struct restoring *r, uint32_t id, size_t *ret_n)
+static const FdinfoEntry *holder_find(const struct snap *s, uint32_t id, size_t *ret_n)
 {
 	const FdinfoEntry *one = NULL;
 
 	*ret_n = 0;
-	for (size_t i = 0; i < r->snap->ntasks; i++) {
-		const struct snap_task *t = r->snap->tasks[i];
+	for (size_t i = 0; i < s->ntasks; i++) {
+		const struct snap_task *t = s->tasks[i];
 
 		for (size_t k = 0; k < t->nfds; k++) {
 			if (t->fds[k]->id != id)
@@ -74,15 +72,36 @@ static const FdinfoEntry *holder_find(const struct restoring *r, uint32_t id, si
 	return one;
 }
 
-int proc_file_check(struct restoring *r, const RegFileEntry *m)
+static int holders_check(const struct snap *s, const RegFileEntry *m)
 {
 	size_t n;
 
-	holder_find(r, m->id, &n);
+	holder_find(s, m->id, &n);
 	if (n == 1)
 		return 0;
-	return err_say(ENOTSUP, "%s: a file of a task that %s is not supported yet", m->name,
+	return err_say(ENOTSUP, "%s: a file in /proc/PID that %s is not supported yet", m->name,
 		       n ? "several descriptors share" : "is in use without a descriptor");
+}
+
+int proc_file_finish(struct dumping *d)
+{
+	const struct img_msgs *files = &d->snap->list[IMG_FILES];
+	int err = 0;
+
+	for (size_t i = 0; !err && i < files->n; i++) {
+		const FileEntry *e = (const FileEntry *)files->v[i].msg;
+
+		if (e->type == FD_TYPES__REG && e->reg && proc_file_is(e->reg))
+			err = holders_check(d->snap, e->reg);
+	}
+	return err;
+}
+
+/* ---- restore --------------------------------------------------------------------------------- */
+
+int proc_file_check(struct restoring *r, const RegFileEntry *m)
+{
+	return holders_check(r->snap, m);
 }
 
 int proc_file_open(void)
@@ -100,7 +119,7 @@ int proc_file_emit(struct restoring *r, const RegFileEntry *m, int tfd, struct p
 	struct prog_rec *fd, *rec;
 	size_t n;
 
-	holder = holder_find(r, m->id, &n);
+	holder = holder_find(r->snap, m->id, &n);
 	prog_label(p, "fd %d: open %s", tfd, m->name);
 	fd = prog_sys(p, SYS_openat, (uint64_t)AT_FDCWD, name_va, flags | O_NOCTTY, 0);
 	if (m->pos && !(flags & O_PATH))

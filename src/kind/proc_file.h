@@ -9,6 +9,8 @@
 bool proc_file_is(const RegFileEntry *m);
 /* Dump: refuses files of tasks that are not in the tree; passes all that is not in /proc/PID. */
 int proc_file_dump(struct dumping *d, const struct fd_facts *f, const RegFileEntry *m) must_check;
+/* Every descriptor is known: refuses such a file that several of them share. */
+int proc_file_finish(struct dumping *d) must_check;
 
 int proc_file_check(struct restoring *r, const RegFileEntry *m) must_check;
 /* A stand-in, which emit() replaces in the task. */

@@ -7,6 +7,7 @@
  * leader, when all stray descriptors are closed. The other two could be taken
  * anywhere; in the task the kernel also remembers the same PID.
  *
+ * The dump is no question to a task: it needs all descriptors and their ids, and so runs when these are known.
  * flock and OFD locks show up under each descriptor that shares the description, in
  * every task, and POSIX locks under each descriptor of the file: each is written down once.
  */
@@ -19,7 +20,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "kern/locks.h"
-#include "kind/kind.h"
+#include "kind/file_locks.h"
 
 /* file_lock_entry.flag (the kernel's FL_ numbers). */
 enum { LOCK_FLAG_POSIX = 1, LOCK_FLAG_FLOCK = 2, LOCK_FLAG_LEASE = 32, LOCK_FLAG_OFD = 1024 };
@@ -32,28 +33,9 @@ struct seen {
 };
 
 struct locks {
-	bool none;       /* on the whole machine */
 	struct seen **v;
 	size_t n;
 };
-
-static int locks_of(struct dumping *d, struct locks **ret)
-{
-	struct locks *l = d->kind_state[KIND_STATE_LOCK];
-	char *text = NULL;
-	ssize_t len;
-
-	if (!l) {
-		len = io_slurp(AT_FDCWD, "/proc/locks", &text);
-		free(text);
-		if (len < 0)
-			return (int)len;
-		d->kind_state[KIND_STATE_LOCK] = l = arena_alloc(d->a, sizeof(*l));
-		l->none = !len;
-	}
-	*ret = l;
-	return 0;
-}
 
 static bool is_same(const struct seen *a, const struct seen *b)
 {
@@ -120,16 +102,27 @@ static int fd_dump(struct dumping *d, struct locks *l, const struct dump_task *t
 	return r;
 }
 
-static int locks_dump(struct dumping *d, struct dump_task *t, const void *asked)
+static int task_dump(struct dumping *d, struct locks *l, const struct dump_task *t)
 {
-	struct locks *l = NULL;
-	int err = locks_of(d, &l);
+	int err = 0;
 
-	(void)asked;
-	if (err < 0 || l->none)
-		return err;
 	for (size_t i = 0; !err && i < t->t->nfds; i++)
 		err = err_ctx(fd_dump(d, l, t, t->t->fds[i]), "fd %u", t->t->fds[i]->fd);
+	return err_ctx(err, "task %d (%s)", t->pid, t->stat.comm);
+}
+
+int file_locks_dump(struct dumping *d)
+{
+	struct locks l = { 0 };
+	char *text = NULL;
+	ssize_t len = io_slurp(AT_FDCWD, "/proc/locks", &text);
+	int err = 0;
+
+	free(text);
+	if (len <= 0)
+		return (int)len; /* there is none on the whole machine */
+	for (size_t i = 0; !err && i < d->ntasks; i++)
+		err = task_dump(d, &l, &d->tasks[i]);
 	return err;
 }
 
@@ -203,7 +196,6 @@ static int locks_emit(struct restoring *r, const struct snap_task *t, size_t k, 
 
 const struct kind_task kind_task_file_locks = {
 	.name = "file locks",
-	.dump = locks_dump,
 	.check = locks_check,
 	.emit_thread = locks_emit,
 };

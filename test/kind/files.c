@@ -4,7 +4,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "subject.h"
+#include "settled.h"
 
 enum { TEXT_LEN = 100 };
 
@@ -54,11 +54,9 @@ int main(void)
 	shut = made("shut", O_WRONLY, 0);
 	fchmod(shut, 0);
 	tty_name = open("/dev/tty", O_PATH);
-	self = open("/proc/self/comm", O_RDWR);
-	lseek(self, 2, SEEK_SET);
 	shared = made("shared", O_RDWR, TEXT_LEN);
 	lseek(shared, 0, SEEK_SET);
-	CHECK(self >= 0 && other >= 0 && name >= 0 && dir >= 0 && link >= 0 && rnd >= 0 && tty_name >= 0, "open");
+	CHECK(other >= 0 && name >= 0 && dir >= 0 && link >= 0 && rnd >= 0 && tty_name >= 0, "open");
 	CHECK(pipe(child_end) == 0, "pipe");
 	child = fork();
 	if (!child) {
@@ -69,7 +67,10 @@ int main(void)
 		_exit(0);
 	}
 	close(child_end[0]);
+	self = open("/proc/self/comm", O_RDWR);
+	CHECK(lseek(self, 2, SEEK_SET) == 2, "open /proc/self/comm");
 
+	settled_in_read(child);
 	subject_ready();
 
 	CHECK(lseek(rw, 0, SEEK_CUR) == 42, "position %ld", (long)lseek(rw, 0, SEEK_CUR));

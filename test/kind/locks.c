@@ -4,7 +4,7 @@
 #include <sys/file.h>
 #include <sys/wait.h>
 
-#include "subject.h"
+#include "settled.h"
 
 static struct flock range(short type, off_t start, off_t len)
 {
@@ -74,6 +74,7 @@ int main(void)
 	while (holder(posix, F_GETLK, 100, 10) != child)
 		usleep(1000);
 
+	settled_in_read(child);
 	subject_ready();
 
 	CHECK(in_child(posix_probe, posix), "POSIX locks");

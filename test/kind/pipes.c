@@ -3,7 +3,7 @@
 #include <sys/ioctl.h>
 #include <sys/wait.h>
 
-#include "subject.h"
+#include "settled.h"
 
 enum { FULL = 65536, LARGE = 1 << 18 };
 
@@ -53,6 +53,7 @@ int main(void)
 	close(talk[0]);
 	close(reply[1]);
 
+	settled_in_read(child);
 	subject_ready();
 
 	CHECK(queued(plain[0]) == 5 && read(plain[0], text, 5) == 5 && !memcmp(text, "hello", 5), "contents");

@@ -15,6 +15,9 @@
 #include "base/cleanup.h"
 #include "kind/description.h"
 
+/* O_LARGEFILE is 0 to libc here. */
+enum { KERNEL_LARGEFILE = 0100000 };
+
 static const TtyInfoEntry *info_of(const struct snap *s, const FileEntry *e)
 {
 	const struct img_msgs *infos = &s->list[IMG_TTY_INFO];
@@ -61,7 +64,8 @@ int terminal_check(struct restoring *r, const FileEntry *e)
 
 static int open_gone(uint32_t flags)
 {
-	const int open_flags = (int)(flags & (O_ACCMODE | O_NONBLOCK)) | O_NOCTTY | O_CLOEXEC;
+	/* this call keeps in the description whatever it is given, O_CLOEXEC too, and adds nothing */
+	const int open_flags = (int)(flags & (O_ACCMODE | O_NONBLOCK | KERNEL_LARGEFILE)) | O_NOCTTY;
 	auto_close int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
 	int unlock = 0, fd;
 

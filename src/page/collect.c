@@ -103,6 +103,11 @@ static int read_slowly(const struct chunk *k, const struct iovec *v, size_t n, u
 	for (size_t i = 0; i < n; i++) {
 		ssize_t got = io_pread(k->obj->src_fd, buf, v[i].iov_len, (uint64_t)v[i].iov_base);
 
+		/* an object's last page may be longer than the object */
+		if (got > 0 && !k->obj->pid && v[i].iov_len - (size_t)got < SNAP_PAGE) {
+			memset(buf + got, 0, v[i].iov_len - (size_t)got);
+			got = (ssize_t)v[i].iov_len;
+		}
 		if (got != (ssize_t)v[i].iov_len)
 			return err_set(got < 0 ? (int)-got : EIO, "%s: read memory at %lx", k->obj->name,
 				       (unsigned long)v[i].iov_base + (got > 0 ? (unsigned long)got : 0));

@@ -71,7 +71,7 @@ int rfiles_check(struct restoring *r)
 
 		if (!k || !k->open)
 			return err_say(ENOTSUP, "file %u: files of type %d are not supported yet", e->id, (int)e->type);
-		if (k->check)
+		if (k->check && !terminal_has_name(r->snap, e->id))
 			err = in_entry(k->check(r, e), k, e);
 		if (err < 0)
 			return err;

@@ -42,7 +42,10 @@ uint64_t xsave_in_use(const void *raw);
 /* Fills core's extended registers from the len bytes that PTRACE_GETREGSET gave. */
 int xsave_dump(const struct xsave_layout *l, struct arena *a, const void *raw, size_t len, CoreEntry *core) must_check;
 
-/* Refuses by name a thread that uses what this CPU or kernel does not have. Components of zeros are not in use. drop: it is let pass, xsave_fill() leaves them out. */
+/*
+ * Refuses by name a thread that uses what this CPU or kernel does not have (components of zeros are not in use).
+ * drop: such a thread passes, and xsave_fill() leaves out what is missing.
+ */
 int xsave_check(const CoreEntry *core, bool drop) must_check;
 /* Features that core's registers hold. */
 uint64_t xsave_features(const CoreEntry *core);

@@ -152,6 +152,9 @@ static int scan_ioctl(const struct pagemap *pm, const struct pagemap_query *q, u
 		if (r < 0)
 			return r;
 		arg.start = arg.walk_end;
+		/* 6.18 sometimes says that it stopped before the last runs that it gave: they would come twice */
+		if (n > 0 && out->run[out->n - 1].end_va > arg.start)
+			arg.start = out->run[out->n - 1].end_va;
 	}
 	return 0;
 }

@@ -115,7 +115,7 @@ struct restoring {
 	int dirfd;                /* the image directory */
 	struct prog_space *space;
 	struct rfiles *files;     /* restore/rfiles.c */
-	struct undo *undo;
+	struct undo *undo, *done;
 	void *kind_state[KIND_STATES];
 };
 
@@ -129,6 +129,8 @@ int restoring_fd(struct restoring *r, uint32_t file_id) must_check;
 int restoring_adopt(struct restoring *r, int fd) must_check;
 /* Remembers what to do if the restore fails (newest first): put a file back, unlink a name. arg lives in the arena. */
 void restoring_undo(struct restoring *r, void (*fn)(void *arg), void *arg);
+/* Remembers what to do once the tree runs: remove what only the images needed. Nothing fails any more. */
+void restoring_done(struct restoring *r, void (*fn)(void *arg), void *arg);
 
 /* ---- the three tables ------------------------------------------------------------------------ */
 

@@ -4,7 +4,7 @@
  *
  * The dump leaves a hard link beside the old name, because the other link cannot
  * be found from an open file. It is removed if the dump fails, and by the restore
- * once everything is open; a restore that fails later puts it back, so that it can be tried again.
+ * once the tree runs, so that one that fails can be tried again.
  */
 #include "kind/link_remap.h"
 
@@ -18,11 +18,6 @@
 
 enum { TRIES = 100 };
 
-struct link_arg {
-	int fd;
-	const char *path;
-};
-
 static int link_fd(int fd, const char *path)
 {
 	char self[64];
@@ -34,13 +29,6 @@ static int link_fd(int fd, const char *path)
 static void link_remove(void *arg)
 {
 	unlink(arg);
-}
-
-static void link_put_back(void *arg)
-{
-	const struct link_arg *l = arg;
-
-	link_fd(l->fd, l->path);
 }
 
 static void entry_add(struct dumping *d, uint32_t id, const char *path, mode_t mode)
@@ -142,12 +130,7 @@ bool link_remap_is(struct restoring *r, uint32_t id)
 	return false;
 }
 
-int link_remap_done(struct restoring *r, const RegFileEntry *m, int fd)
+void link_remap_done(struct restoring *r, const RegFileEntry *m)
 {
-	struct link_arg l = { .fd = fd, .path = m->name };
-
-	if (unlink(m->name) < 0)
-		return err_set(errno, "remove %s", m->name);
-	restoring_undo(r, link_put_back, arena_memdup(r->a, &l, sizeof(l)));
-	return 0;
+	restoring_done(r, link_remove, m->name);
 }

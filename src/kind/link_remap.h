@@ -14,7 +14,7 @@ int link_remap_check(struct restoring *r, const struct remap *row) must_check;
 int link_remap_open(struct restoring *r, const struct remap *row) must_check;
 /* Is file id such a link? */
 bool link_remap_is(struct restoring *r, uint32_t id);
-/* Everything is open: removes the link m, whose descriptor is fd. */
-int link_remap_done(struct restoring *r, const RegFileEntry *m, int fd) must_check;
+/* Everything is open: removes the link m once the tree runs. */
+void link_remap_done(struct restoring *r, const RegFileEntry *m);
 
 #endif

@@ -233,7 +233,14 @@ static void undo_pidfile(void *ctx)
 
 static int stage_commit(void *ctx)
 {
-	return finish_release(ctx);
+	struct restore *r = ctx;
+	int err;
+
+	rfiles_release(&r->kinds);
+	err = finish_release(r);
+	if (err >= 0)
+		undo_run(&r->done);
+	return err;
 }
 
 static int stage_setup_scripts(void *ctx)
@@ -270,10 +277,10 @@ struct restore *restore_new(const struct opts *o)
 	struct restore *r = arena_alloc(s->a, sizeof(*r));
 
 	r->snap = s;
-	r->undo.a = s->a;
+	r->undo.a = r->done.a = s->a;
 	r->pie_fd = -1;
 	r->start_ns = trace_now_ns();
-	r->kinds = (struct restoring){ .opts = o, .snap = s, .a = s->a, .files = &r->files, .undo = &r->undo };
+	r->kinds = (struct restoring){ .opts = o, .snap = s, .a = s->a, .files = &r->files, .undo = &r->undo, .done = &r->done };
 	return r;
 }
 

@@ -148,6 +148,13 @@ int rfiles_open(struct restoring *r)
 	return 0;
 }
 
+void rfiles_release(struct restoring *r)
+{
+	for (uint32_t i = 0; i < r->files->nids; i++)
+		if (r->files->fd_of[i] >= 0)
+			close(take_fd(&r->files->fd_of[i]));
+}
+
 void rfiles_close(struct restoring *r)
 {
 	if (r->files->base)
@@ -157,4 +164,9 @@ void rfiles_close(struct restoring *r)
 void restoring_undo(struct restoring *r, void (*fn)(void *arg), void *arg)
 {
 	undo_push(r->undo, fn, arg);
+}
+
+void restoring_done(struct restoring *r, void (*fn)(void *arg), void *arg)
+{
+	undo_push(r->done, fn, arg);
 }

@@ -16,7 +16,7 @@ struct restore {
 	struct restoring kinds; /* what kinds see */
 	struct snap *snap;
 	struct rfiles files;
-	struct undo undo;
+	struct undo undo, done; /* if it fails; once the tree runs */
 	struct rtree tree;
 	struct layout lay;
 	struct xsave_layout xsave;

@@ -46,9 +46,11 @@ uint32_t img_head_magic(enum img_id id)
 const char *img_name(char name[static IMG_NAME_LEN], enum img_id id, uint64_t num)
 {
 	const char *pat = types[id].pattern, *at = strchr(pat, '%');
+	/* statistics are no part of a snapshot: their files go without the suffix */
+	const char *suffix = id == IMG_STATS_DUMP || id == IMG_STATS_RESTORE ? "" : ".img";
 
 	if (!at)
-		snprintf(name, IMG_NAME_LEN, "%s.img", pat);
+		snprintf(name, IMG_NAME_LEN, "%s%s", pat, suffix);
 	else if (at[1] == 'x')
 		snprintf(name, IMG_NAME_LEN, "%.*s%lx%s.img", (int)(at - pat), pat, num, at + 2);
 	else

@@ -51,10 +51,10 @@ $(B)/asan/%.o: src/%.c | $(PB_H)
 	$(CC) $(ALL_CFLAGS) $(SAN) $(WARN) -O1 -I$(B)/gen/proto -c -o $@ $<
 $(B)/asan/unit/%: test/unit/%.c $(SAN_OBJ) $(B)/pie/blob.embed.o
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(SAN) $(filter-out -Wmissing-prototypes,$(WARN)) -O1 -I$(B)/gen/proto -Itest/unit -o $@ $^ $(LIBS) -lcmocka
+	$(CC) $(ALL_CFLAGS) $(SAN) $(filter-out -Wmissing-prototypes,$(WARN)) -O1 -I$(B)/gen/proto -Itest/unit -o $@ $(filter %.c %.o,$^) $(LIBS) -lcmocka
 $(GOLDEN): test/golden/test_golden.c $(SAN_OBJ) $(B)/pie/blob.embed.o
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(SAN) $(filter-out -Wmissing-prototypes,$(WARN)) -O1 -I$(B)/gen/proto -o $@ $^ $(LIBS) -lcmocka
+	$(CC) $(ALL_CFLAGS) $(SAN) $(filter-out -Wmissing-prototypes,$(WARN)) -O1 -I$(B)/gen/proto -o $@ $(filter %.c %.o,$^) $(LIBS) -lcmocka
 
 # --- programs that are dumped ----------------------------------------------------------------------------------------
 $(B)/test/%: test/%.c

@@ -19,6 +19,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "kern/sockorphan.h"
 #include "kind/description.h"
 #include "kind/inet_addr.h"
 #include "kind/inet_opts.h"
@@ -254,6 +255,22 @@ static int inet_check(struct restoring *r, const FileEntry *e)
 	return sk_opts_check(k->opts);
 }
 
+/* Is the port free once the remains of connections that nobody holds any more are out of the way? */
+static int bind_again(int fd, const union inet_addr *src)
+{
+	char text[INET_ADDR_TEXT];
+	int n = sockorphan_end(&src->sa);
+
+	if (n < 0) {
+		log_warn("TCP %s: %s", inet_addr_text(src, text), err_text());
+		return -EADDRINUSE;
+	}
+	if (!n || bind(fd, &src->sa, inet_addr_len(src)) < 0)
+		return -EADDRINUSE;
+	log_info("TCP %s: ended the remains of %d connections", inet_addr_text(src, text), n);
+	return 0;
+}
+
 static int open_bound(int fd, const InetSkEntry *k)
 {
 	union inet_addr src = inet_addr_src(k);
@@ -262,12 +279,13 @@ static int open_bound(int fd, const InetSkEntry *k)
 
 	if (r < 0 || (!k->src_port && inet_addr_any(&src)))
 		return r;
-	if (bind(fd, &src.sa, inet_addr_len(&src)) < 0) {
-		if (errno == EADDRINUSE)
-			return err_say(EADDRINUSE, "%s %s is already in use", proto_name(k->proto), inet_addr_text(&src, text));
+	if (bind(fd, &src.sa, inet_addr_len(&src)) == 0)
+		return 0;
+	if (errno != EADDRINUSE)
 		return err_set(errno, "bind %s %s", proto_name(k->proto), inet_addr_text(&src, text));
-	}
-	return 0;
+	if (k->proto == IPPROTO_TCP && bind_again(fd, &src) == 0)
+		return 0;
+	return err_say(EADDRINUSE, "%s %s is already in use", proto_name(k->proto), inet_addr_text(&src, text));
 }
 
 static int open_state(int fd, const InetSkEntry *k)

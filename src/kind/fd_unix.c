@@ -287,9 +287,9 @@ static const struct unix_sock *sender_of(const struct unix_dump *u, const struct
 	size_t n = 0;
 
 	for (size_t i = 0; i < u->n; i++) {
-		if (u->v[i]->e->peer != s->e->ino || u->v[i] == s)
+		if (u->v[i]->e->peer != s->e->ino)
 			continue;
-		if (s->e->peer == u->v[i]->e->ino)
+		if (s->e->peer == u->v[i]->e->ino) /* a pair, or connected to itself */
 			return u->v[i];
 		one = u->v[i];
 		n++;

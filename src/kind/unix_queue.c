@@ -8,7 +8,9 @@
  *
  * A stream has no borders except where descriptors ride: one look reads over
  * the border before such a piece, but a program that reads short of it must not get
- * the descriptors early. So the border is searched for by shorter looks.
+ * the descriptors early. Shorter looks do not show the border (the kernel goes on to the
+ * next piece even when there is no room left, and gives out its descriptors). A look whose last byte cannot
+ * be written does: pieces are copied whole or not at all, so it returns what lies before the last piece.
  */
 #include "kind/unix_queue.h"
 
@@ -79,13 +81,16 @@ static int move(struct peek *p)
 	return 0;
 }
 
-/* One look of up to `want` bytes at p->off. Returns 1, or 0 at the end of the queue. */
-static int peek_once(struct peek *p, size_t want, struct peeked *ret)
+/*
+ * One look of up to `want` bytes at p->off. Returns 1, or 0 at the end of the queue.
+ * With a hole the last byte of them has nowhere to go; *ret has no bytes if it is of the first piece.
+ */
+static int peek_once(struct peek *p, size_t want, bool hole, struct peeked *ret)
 {
 	_Alignas(struct cmsghdr) char control[CONTROL_LEN];
 	struct sockaddr_un from;
-	struct iovec iov = { p->buf, want };
-	struct msghdr msg = { .msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov, .msg_iovlen = 1,
+	struct iovec iov[2] = { { p->buf, hole ? want - 1 : want }, { NULL, 1 } };
+	struct msghdr msg = { .msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = iov, .msg_iovlen = hole ? 2 : 1,
 			      .msg_control = control, .msg_controllen = sizeof(control) };
 	int r = p->looked ? move(p) : 0;
 	ssize_t n;
@@ -95,6 +100,8 @@ static int peek_once(struct peek *p, size_t want, struct peeked *ret)
 		return r;
 	p->looked = true;
 	n = recvmsg(p->fd, &msg, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC | (p->stream ? 0 : MSG_TRUNC));
+	if (n < 0 && hole && errno == EFAULT)
+		return ret->len = 0, 1;
 	if (n < 0)
 		return errno == EAGAIN ? 0 : err_set(errno, "look into the queue");
 	take_control(&msg, ret);
@@ -123,35 +130,30 @@ static int grow(struct peek *p, size_t len)
 /* In a stream: makes *ret end before the piece with descriptors, or be that piece alone. */
 static int find_border(struct peek *p, struct peeked *ret)
 {
-	size_t without = 0, with = ret->len;
-	int r = 1;
+	size_t border;
+	int r;
 
-	while (r > 0 && with - without > 1) {
-		size_t mid = without + (with - without) / 2;
-
-		drop_fds(ret);
-		r = peek_once(p, mid, ret);
-		if (r > 0 && ret->nfds)
-			with = mid;
-		else
-			without = mid;
-	}
-	if (r < 0)
-		return r;
 	drop_fds(ret);
-	return peek_once(p, without ? without : p->cap, ret);
+	r = peek_once(p, ret->len, true, ret);
+	border = ret->len;
+	drop_fds(ret);
+	if (r > 0)
+		r = peek_once(p, border ? border : p->cap, false, ret);
+	if (r > 0 && border)
+		drop_fds(ret); /* of the next piece */
+	return r;
 }
 
 /* The next packet, complete. */
 static int peek_next(struct peek *p, struct peeked *ret)
 {
-	int r = peek_once(p, p->cap, ret);
+	int r = peek_once(p, p->cap, false, ret);
 
 	if (r > 0 && ret->len > p->cap) {
 		drop_fds(ret);
 		r = grow(p, ret->len);
 		if (!r)
-			r = peek_once(p, p->cap, ret);
+			r = peek_once(p, p->cap, false, ret);
 	}
 	if (r > 0 && p->stream && ret->nfds && ret->len > 1)
 		r = find_border(p, ret);

@@ -441,7 +441,7 @@ static int writer_of(const struct sock *s, int *ret_own)
 	int err;
 
 	*ret_own = -1;
-	if (s->mutual)
+	if (s->mutual || s->peer == s)
 		return s->peer->fd;
 	if (s->tmp >= 0)
 		return s->tmp;
@@ -470,14 +470,17 @@ static int fill(struct restoring *r, const struct sock *s)
 
 static int tie(struct restoring *r, struct sock *s)
 {
-	int err = fill(r, s);
+	int err = 0;
 
 	s->tied = true;
+	if (s->peer != s)
+		err = fill(r, s);
 	if (err < 0 || s->e->type != SOCK_DGRAM || s->mutual || !s->peer)
 		return err;
 	err = unix_name_connect(s->fd, s->peer->e);
-	if (s->peer != s)
-		s->peer->nwaiting--;
+	if (s->peer == s)
+		return err < 0 ? err : fill(r, s);
+	s->peer->nwaiting--;
 	return err;
 }
 

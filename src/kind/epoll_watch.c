@@ -29,7 +29,13 @@ static const FdinfoEntry *fd_of_id(const struct snap_task *t, uint32_t id)
 
 const FdinfoEntry *watch_fd_of_number(const struct snap_task *t, uint32_t tfd)
 {
-	for (size_t i = 0; i < t->nfds; i++)
+	size_t guess = tfd < t->nfds ? tfd + 1 : t->nfds;
+
+	/* tables are sorted and dense as a rule: it is there or a little before */
+	for (size_t i = guess; i-- > 0;)
+		if (t->fds[i]->fd == tfd)
+			return t->fds[i];
+	for (size_t i = guess; i < t->nfds; i++)
 		if (t->fds[i]->fd == tfd)
 			return t->fds[i];
 	return NULL;

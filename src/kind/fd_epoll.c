@@ -9,6 +9,7 @@
  * does not lead there, our own fields of the wire's entry say what does.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 
@@ -73,22 +74,10 @@ static int epoll_dump(struct dumping *d, const struct fd_facts *f, FileEntry *e)
 	return 0;
 }
 
-/* Entries of equal number are told apart by their order. */
-static uint32_t before_it(const EventpollFileEntry *ep, size_t i)
+/* The descriptor of t that is what entry w watches. 1 found, 0 not, -errno. */
+static int find_in_task(const struct dump_task *t, const struct seen *s, const EventpollTfdEntry *w, uint32_t nth,
+			const FdinfoEntry **ret)
 {
-	uint32_t n = 0;
-
-	for (size_t k = 0; k < i; k++)
-		n += watch_key(ep->tfd[k]) == watch_key(ep->tfd[i]);
-	return n;
-}
-
-/* The descriptor of t that is what entry i watches. 1 found, 0 not, -errno. */
-static int find_in_task(const struct dump_task *t, const struct seen *s, size_t i, const FdinfoEntry **ret)
-{
-	const EventpollTfdEntry *w = s->ep->tfd[i];
-	uint32_t nth = before_it(s->ep, i);
-
 	for (size_t k = 0; k < t->t->nfds; k++) {
 		const FdinfoEntry *f = t->t->fds[k];
 		int same = kcmp_epoll(t->pid, (int)f->fd, s->pid, s->tfd, (int)w->tfd, nth);
@@ -101,7 +90,8 @@ static int find_in_task(const struct dump_task *t, const struct seen *s, size_t 
 	return 0;
 }
 
-static int find_watched(struct dumping *d, const struct seen *s, size_t i, const FdinfoEntry **ret, bool *ret_holder)
+static int find_watched(struct dumping *d, const struct seen *s, const EventpollTfdEntry *w, uint32_t nth,
+			const FdinfoEntry **ret, bool *ret_holder)
 {
 	int found = 0;
 
@@ -109,37 +99,35 @@ static int find_watched(struct dumping *d, const struct seen *s, size_t i, const
 		for (size_t k = 0; k < d->ntasks && !found; k++)
 			if ((d->tasks[k].pid == s->pid) == holders) {
 				*ret_holder = holders;
-				found = find_in_task(&d->tasks[k], s, i, ret);
+				found = find_in_task(&d->tasks[k], s, w, nth, ret);
 			}
 	return found;
 }
 
 /* Does the number in the task where the set was found still mean the watched file? */
-static int number_holds(struct dumping *d, const struct seen *s, size_t i, uint32_t *ret_id)
+static int number_holds(struct dumping *d, const struct seen *s, const EventpollTfdEntry *w, uint32_t nth,
+			uint32_t *ret_id)
 {
-	const EventpollTfdEntry *w = s->ep->tfd[i];
-
 	for (size_t k = 0; k < d->ntasks; k++) {
 		const FdinfoEntry *f = d->tasks[k].pid == s->pid ? watch_fd_of_number(d->tasks[k].t, w->tfd) : NULL;
 
 		if (f) {
 			*ret_id = f->id;
-			return kcmp_epoll(s->pid, (int)w->tfd, s->pid, s->tfd, (int)w->tfd, before_it(s->ep, i));
+			return kcmp_epoll(s->pid, (int)w->tfd, s->pid, s->tfd, (int)w->tfd, nth);
 		}
 	}
 	return 0;
 }
 
-static int resolve(struct dumping *d, const struct seen *s, size_t i, uint32_t *ret_id)
+static int resolve(struct dumping *d, const struct seen *s, EventpollTfdEntry *w, uint32_t nth, uint32_t *ret_id)
 {
-	EventpollTfdEntry *w = s->ep->tfd[i];
 	const FdinfoEntry *f = NULL;
 	bool holder = true;
-	int found = number_holds(d, s, i, ret_id);
+	int found = number_holds(d, s, w, nth, ret_id);
 
 	if (found)
 		return found;
-	found = find_watched(d, s, i, &f, &holder);
+	found = find_watched(d, s, w, nth, &f, &holder);
 	if (!found)
 		return err_say(ENOTSUP,
 			       "task %d: fd %d: epoll watches a file, added as %u, that no task has open: this is not supported yet",
@@ -155,20 +143,56 @@ static int resolve(struct dumping *d, const struct seen *s, size_t i, uint32_t *
 	return 1;
 }
 
+static int by_number_and_place(const void *a, const void *b)
+{
+	EventpollTfdEntry *const *x = *(EventpollTfdEntry **const *)a, *const *y = *(EventpollTfdEntry **const *)b;
+
+	if ((*x)->tfd != (*y)->tfd)
+		return (*x)->tfd < (*y)->tfd ? -1 : 1;
+	return x < y ? -1 : x > y;
+}
+
+/* Entries of equal number are told apart by their order: how many stand before each. */
+static uint32_t *places(struct arena *a, const EventpollFileEntry *ep)
+{
+	EventpollTfdEntry ***sorted = arena_alloc(a, (ep->n_tfd + 1) * sizeof(*sorted));
+	uint32_t *nth = arena_alloc(a, (ep->n_tfd + 1) * sizeof(*nth));
+
+	for (size_t i = 0; i < ep->n_tfd; i++)
+		sorted[i] = &ep->tfd[i];
+	qsort(sorted, ep->n_tfd, sizeof(*sorted), by_number_and_place);
+	for (size_t i = 1; i < ep->n_tfd; i++)
+		if ((*sorted[i])->tfd == (*sorted[i - 1])->tfd)
+			nth[sorted[i] - ep->tfd] = nth[sorted[i - 1] - ep->tfd] + 1;
+	return nth;
+}
+
+static int set_finish(struct dumping *d, const struct seen *s)
+{
+	const uint32_t *nth = places(d->a, s->ep);
+
+	for (size_t i = 0; i < s->ep->n_tfd; i++) {
+		EventpollTfdEntry *w = s->ep->tfd[i];
+		uint32_t id = 0;
+		int err = resolve(d, s, w, nth[i], &id);
+
+		if (err < 0)
+			return err;
+		w->has_file_id = watch_file_by_number(d->snap, s->ep->id, w->tfd) != id;
+		if (w->has_file_id)
+			w->file_id = id;
+	}
+	return 0;
+}
+
 static int epoll_finish(struct dumping *d)
 {
-	for (const struct seen *s = d->kind_state[KIND_STATE_EPOLL]; s; s = s->next)
-		for (size_t i = 0; i < s->ep->n_tfd; i++) {
-			EventpollTfdEntry *w = s->ep->tfd[i];
-			uint32_t id = 0;
-			int err = resolve(d, s, i, &id);
+	for (const struct seen *s = d->kind_state[KIND_STATE_EPOLL]; s; s = s->next) {
+		int err = set_finish(d, s);
 
-			if (err < 0)
-				return err;
-			w->has_file_id = watch_file_by_number(d->snap, s->ep->id, w->tfd) != id;
-			if (w->has_file_id)
-				w->file_id = id;
-		}
+		if (err < 0)
+			return err;
+	}
 	return 0;
 }
 

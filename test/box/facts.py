@@ -45,7 +45,7 @@ class _Names:
     def __call__(self, text):
         m = NUMBERED.match(text)
         if not m:
-            return text
+            return re.sub(r'/#\d+ \(deleted\)$', '/#N (deleted)', text)  # O_TMPFILE: named after its inode
         return f'{m[1]}:#{self.seen.setdefault(text, len(self.seen) + 1)}'
 
 

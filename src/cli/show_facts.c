@@ -48,9 +48,12 @@ const char *show_death(const struct snap_task *t, char *text, size_t len)
 const char *show_type(const FileEntry *e)
 {
 	const struct kind_fd *k = e ? kind_fd_of(e->type) : NULL;
-	const ProtobufCEnumValue *v = e ? protobuf_c_enum_descriptor_get_value(&fd_types__descriptor, (int)e->type) : NULL;
+	const ProtobufCEnumValue *v;
 
-	return k ? k->name : v ? v->name : "?";
+	if (!e || k)
+		return k ? k->name : "?";
+	v = protobuf_c_enum_descriptor_get_value(&fd_types__descriptor, (int)e->type);
+	return v ? v->name : "?";
 }
 
 const char *show_file(const FileEntry *e, char *text, size_t len)

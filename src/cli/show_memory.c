@@ -13,8 +13,8 @@
 const char *show_memory_name(enum show_mem m)
 {
 	static const char *const name[SHOW_MEMS] = {
-		"private anonymous", "heap", "stack", "file, private", "file, shared", "shared anonymous", "memfd", "vdso, vvar",
-		"other", "guard pages",
+		"private anonymous", "heap", "stack", "file, private", "file, shared", "shared anonymous", "memfd",
+		"vdso, vvar", "other", "guard pages",
 	};
 
 	return name[m];

@@ -44,8 +44,8 @@ static void head_print(const struct show *w)
 
 static void tree_print(const struct show *w, const struct show_row *rows)
 {
-	printf("\n%8s %8s %8s %8s  %-8s %11s %11s  %s\n", "PID", "GROUP", "SESSION", "THREADS", "STATE", "MAPPED", "IN IMAGE",
-	       "NAME");
+	printf("\n%8s %8s %8s %8s  %-8s %11s %11s  %s\n", "PID", "GROUP", "SESSION", "THREADS", "STATE", "MAPPED",
+	       "IN IMAGE", "NAME");
 	for (size_t i = 0; i < w->s->ntasks; i++) {
 		const struct snap_task *t = rows[i].t;
 		struct show_memory m[SHOW_MEMS] = { 0 };
@@ -55,9 +55,10 @@ static void tree_print(const struct show *w, const struct show_row *rows)
 		if (t->mm)
 			show_memory(w->s, t, m);
 		show_death(t, death, sizeof(death));
-		printf("%8u %8u %8u %8zu  %-8s %11s %11s  %*s%s%s%s%s\n", t->pst->pid, t->pst->pgid, t->pst->sid, t->ncores,
-		       show_state(t), bytes(mapped, show_mapped(m)), bytes(image, snap_pages_bytes(&t->pages)), (int)indent,
-		       "", safe(name, snap_comm(t)), *death ? " (" : "", death, *death ? ")" : "");
+		printf("%8u %8u %8u %8zu  %-8s %11s %11s", t->pst->pid, t->pst->pgid, t->pst->sid, t->ncores,
+		       show_state(t), bytes(mapped, show_mapped(m)), bytes(image, snap_pages_bytes(&t->pages)));
+		printf("  %*s%s%s%s%s\n", (int)indent, "", safe(name, snap_comm(t)), *death ? " (" : "", death,
+		       *death ? ")" : "");
 	}
 }
 
@@ -68,15 +69,15 @@ static void threads_print(const struct snap_task *t)
 
 	for (size_t i = 1; i < t->ncores; i++) {
 		const ThreadCoreEntry *th = t->cores[i]->thread_core;
+		const char *before = i == 1 ? "  threads    " : column > LINE ? ",\n             " : ", ";
 		char name[SAFE_LEN];
 
-		if (!column)
-			column = printf(i == 1 ? "  threads    " : "             ");
-		column += printf("%u %s%s", t->pst->threads[i], safe(name, th && th->comm ? th->comm : snap_comm(t)),
-				 i + 1 < t->ncores ? ", " : "");
-		if (column > LINE || i + 1 == t->ncores)
-			column = putchar('\n') == EOF;
+		column = column > LINE ? 0 : column;
+		column += printf("%s%u %s", before, t->pst->threads[i],
+				 safe(name, th && th->comm ? th->comm : snap_comm(t)));
 	}
+	if (column)
+		putchar('\n');
 }
 
 static void memory_print(const struct snap *s, const struct snap_task *t)
@@ -88,8 +89,8 @@ static void memory_print(const struct snap *s, const struct snap_task *t)
 	printf("\n  %-20s %8s %11s %11s\n", "MEMORY", "MAPPINGS", "MAPPED", "IN IMAGE");
 	for (enum show_mem k = 0; k < SHOW_MEMS; k++)
 		if (m[k].mappings)
-			printf("  %-20s %8zu %11s %11s\n", show_memory_name(k), m[k].mappings, bytes(mapped, m[k].mapped),
-			       bytes(image, m[k].image));
+			printf("  %-20s %8zu %11s %11s\n", show_memory_name(k), m[k].mappings,
+			       bytes(mapped, m[k].mapped), bytes(image, m[k].image));
 }
 
 static void descriptors_print(const struct snap *s, const struct snap_task *t)
@@ -130,8 +131,8 @@ static void shmem_print(const struct snap *s)
 		uint64_t len;
 		const char *name = show_shmem(s, o, &len);
 
-		printf("%-22" PRIu64 " %11s %11s  %s\n", o->shmid, bytes(size, len), bytes(image, snap_pages_bytes(&o->pages)),
-		       safe(text, name));
+		printf("%-22" PRIu64 " %11s %11s  %s\n", o->shmid, bytes(size, len),
+		       bytes(image, snap_pages_bytes(&o->pages)), safe(text, name));
 	}
 }
 
@@ -168,9 +169,11 @@ static void totals_print(const struct snap *s)
 	}
 	for (size_t i = 0; i < s->nshmem; i++)
 		shared += snap_pages_bytes(&s->shmem[i]->pages);
-	printf("%zu tasks (%zu zombies), %zu threads, %zu descriptors, %zu open files; %s private and %s shared memory\n",
-	       s->ntasks, zombies, threads, fds, s->list[IMG_FILES].n, own ? bytes(a, own) : "no",
-	       shared ? bytes(b, shared) : "no");
+	printf("tasks %zu", s->ntasks);
+	if (zombies)
+		printf(" (dead: %zu)", zombies);
+	printf(", threads %zu, descriptors %zu, open files %zu, private memory %s, shared memory %s\n", threads, fds,
+	       s->list[IMG_FILES].n, bytes(a, own), bytes(b, shared));
 }
 
 void show_text(const struct show *w)

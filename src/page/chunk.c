@@ -7,7 +7,12 @@ struct cutter {
 	struct pie_iov *iovs;
 	uint64_t iovs_va;
 	uint32_t nchunks, niovs;
-	uint64_t bytes, skip_start, skip_end;
+	struct pie_iov *ranges;
+	uint32_t nranges;
+	uint64_t range_end;       /* where the last range ends */
+	uint64_t bytes;
+	const struct chunk_rules *rules;
+	size_t huge_at;           /* the first mapping of rules->huge that does not lie behind us */
 	struct pie_chunk open;    /* the chunk being filled; len 0: none */
 };
 
@@ -22,10 +27,23 @@ static void flush(struct cutter *c)
 	c->open.len = 0;
 }
 
-/* One piece that lies within one 2 MiB range of addresses. */
-static void put(struct cutter *c, uint64_t va, uint64_t off, uint32_t len, uint32_t file)
+static void add_range(struct cutter *c, uint64_t va, uint64_t len)
 {
-	bool joins = c->open.len && c->open.off + c->open.len == off && c->open.len + len <= CHUNK_LEN &&
+	if (c->range_end == va && c->nranges) {
+		if (c->ranges)
+			c->ranges[c->nranges - 1].len += len;
+	} else {
+		if (c->ranges)
+			c->ranges[c->nranges] = (struct pie_iov){ va, len };
+		c->nranges++;
+	}
+	c->range_end = va + len;
+}
+
+/* One piece: huge, or within one 2 MiB range of addresses. */
+static void put(struct cutter *c, uint64_t va, uint64_t off, uint32_t len, uint32_t file, bool huge)
+{
+	bool joins = !huge && c->open.len && c->open.off + c->open.len == off && c->open.len + len <= CHUNK_LEN &&
 		     c->open.niovs < CHUNK_IOVS && len < CHUNK_LEN;
 
 	if (!joins) {
@@ -37,17 +55,39 @@ static void put(struct cutter *c, uint64_t va, uint64_t off, uint32_t len, uint3
 	c->niovs++;
 	c->open.niovs++;
 	c->open.len += len;
+	if (!huge)
+		return;
+	c->open.huge = 1;
+	flush(c);
+	add_range(c, va, len);
+}
+
+/* How much from va on, at most left, are whole 2 MiB ranges of one mapping that may have huge pages. */
+static uint64_t huge_len(struct cutter *c, uint64_t va, uint64_t left)
+{
+	const struct chunk_rules *u = c->rules;
+	uint64_t len;
+
+	while (c->huge_at < u->nhuge && u->huge[c->huge_at].va + u->huge[c->huge_at].len <= va)
+		c->huge_at++;
+	if (c->huge_at == u->nhuge || va < u->huge[c->huge_at].va || va % CHUNK_LEN)
+		return 0;
+	len = u->huge[c->huge_at].va + u->huge[c->huge_at].len - va;
+	len = len < left ? len : left;
+	len = len < PIE_STAGING ? len : PIE_STAGING;
+	return len - len % CHUNK_LEN;
 }
 
 /* How far from va the next boundary is: of 2 MiB, or of the part to be skipped. */
 static uint64_t piece_len(const struct cutter *c, uint64_t va, uint64_t left)
 {
+	const struct chunk_rules *u = c->rules;
 	uint64_t len = CHUNK_LEN - va % CHUNK_LEN;
 
-	if (va < c->skip_start && va + len > c->skip_start)
-		len = c->skip_start - va;
-	else if (va >= c->skip_start && va < c->skip_end && va + len > c->skip_end)
-		len = c->skip_end - va;
+	if (va < u->skip_start && va + len > u->skip_start)
+		len = u->skip_start - va;
+	else if (va >= u->skip_start && va < u->skip_end && va + len > u->skip_end)
+		len = u->skip_end - va;
 	return len < left ? len : left;
 }
 
@@ -61,10 +101,10 @@ static void cut(struct cutter *c, const struct snap_pages *p, uint32_t file)
 		if (!(p->runs[i]->flags & PE_PRESENT))
 			continue;
 		while (left) {
-			uint64_t len = piece_len(c, va, left);
+			uint64_t huge = huge_len(c, va, left), len = huge ? huge : piece_len(c, va, left);
 
-			if (va < c->skip_start || va >= c->skip_end)
-				put(c, va, off, (uint32_t)len, file);
+			if (va < c->rules->skip_start || va >= c->rules->skip_end)
+				put(c, va, off, (uint32_t)len, file, huge != 0);
 			va += len;
 			off += len;
 			left -= len;
@@ -73,19 +113,18 @@ static void cut(struct cutter *c, const struct snap_pages *p, uint32_t file)
 	flush(c);
 }
 
-struct chunks chunks_cut(struct prog_space *s, const struct snap_pages *p, uint32_t file, uint64_t skip_start,
-			 uint64_t skip_end)
+struct chunks chunks_cut(struct prog_space *s, const struct snap_pages *p, uint32_t file, const struct chunk_rules *rules)
 {
-	struct cutter c = { .skip_start = skip_start, .skip_end = skip_end };
+	struct cutter c = { .rules = rules }, w = { .rules = rules };
 	struct chunks out;
 
 	cut(&c, p, file);
-	c.iovs = prog_alloc(s, c.niovs * sizeof(*c.iovs), &c.iovs_va);
-	c.chunks = prog_alloc(s, c.nchunks * sizeof(*c.chunks), &out.va);
-	c.niovs = c.nchunks = 0;
-	c.bytes = 0;
-	cut(&c, p, file);
-	out.n = c.nchunks;
-	out.bytes = c.bytes;
+	w.iovs = prog_alloc(s, c.niovs * sizeof(*w.iovs), &w.iovs_va);
+	w.chunks = prog_alloc(s, c.nchunks * sizeof(*w.chunks), &out.va);
+	w.ranges = prog_alloc(s, c.nranges * sizeof(*w.ranges), &out.ranges_va);
+	cut(&w, p, file);
+	out.n = w.nchunks;
+	out.bytes = w.bytes;
+	out.nranges = w.nranges;
 	return out;
 }

@@ -4,8 +4,10 @@
  *
  * A chunk is one contiguous piece of a pages file, at most 2 MiB of it, and the
  * addresses its bytes go to. Large runs are cut at 2 MiB boundaries of the
- * *address*, so that a chunk never shares a huge page with another; small runs
- * that follow each other in the file share a chunk and become one read.
+ * *address*, so that a chunk never shares a huge page with another; small runs that
+ * follow each other in the file share a chunk and become one read. Whole 2 MiB
+ * ranges of mappings that may have huge pages become chunks of their own, of up
+ * to PIE_STAGING bytes, for the worker to move into place.
  */
 #ifndef PAGE_CHUNK_H
 #define PAGE_CHUNK_H
@@ -19,14 +21,20 @@ struct chunks {
 	uint64_t va;     /* of the pie_chunk array in the space */
 	uint32_t n;
 	uint64_t bytes;
+	uint64_t ranges_va; /* pie_iov array: where huge chunks go */
+	uint32_t nranges;
+};
+
+struct chunk_rules {
+	uint64_t skip_start, skip_end; /* pages that are left out (a vdso that is kept) */
+	const struct pie_iov *huge;    /* sorted: mappings that may get huge pages */
+	size_t nhuge;
 };
 
 /*
  * Cuts the present pages of p, whose bytes lie in file number `file` one after
- * another, into chunks in the space. Pages in [skip_start, skip_end) are left
- * out (a vdso that is kept).
+ * another, into chunks in the space.
  */
-struct chunks chunks_cut(struct prog_space *s, const struct snap_pages *p, uint32_t file, uint64_t skip_start,
-			 uint64_t skip_end);
+struct chunks chunks_cut(struct prog_space *s, const struct snap_pages *p, uint32_t file, const struct chunk_rules *rules);
 
 #endif

@@ -8,15 +8,35 @@
  * restored task. Workers take chunks from one counter, so a single huge mapping
  * spreads over all of them; with no workers the leader runs the same loop. All
  * are reaped before any thread of the task is made, so their IDs never clash.
+ *
+ * Huge pages. A chunk of whole 2 MiB ranges is read into the worker's staging
+ * area, which asks for huge pages, and moved to where it belongs by UFFDIO_MOVE:
+ * the pages go over by their page table entries, and the mapping itself is never
+ * told about huge pages, so its flags stay as the image has them. For that the
+ * ranges are registered with a userfaultfd, which the leader closes at the end.
+ * Where the kernel has no UFFDIO_MOVE, chunks are read in place.
  */
 #include <linux/falloc.h>
 #include <linux/fcntl.h>
+#include <linux/ioctl.h>
 #include <linux/sched.h>
+#include <linux/userfaultfd.h>
 #include <linux/wait.h>
 
 #include "pie/blob.h"
 
+/* Debian 12's headers are older than the call. */
+#ifndef UFFDIO_MOVE
+struct uffdio_move {
+	uint64_t dst, src, len, mode;
+	int64_t move;
+};
+#define UFFDIO_MOVE _IOWR(UFFDIO, 0x05, struct uffdio_move)
+#define UFFD_FEATURE_MOVE (1 << 16)
+#endif
+
 struct worker {
+	uint32_t number;
 	struct pie_ctx *c;
 	const struct prog_rec *rec;
 	struct pie_fill *f;
@@ -56,13 +76,55 @@ static void fill_rest(struct worker *w, const struct pie_chunk *k, int fd, uint6
 	}
 }
 
-static void fill_chunk(struct worker *w, const struct pie_chunk *k)
+static void fill_in_place(struct worker *w, const struct pie_chunk *k, int fd)
 {
-	int fd = file_of(w, k->file, k->off);
 	long n = sys4(__NR_preadv, fd, k->iovs_va, k->niovs, k->off);
 
 	if (n != (long)k->len)
 		fill_rest(w, k, fd, n > 0 ? (uint64_t)n : 0);
+}
+
+/* To its place by its page table entries; what the kernel will not move (EBUSY, EINVAL) is copied. */
+static void place(struct worker *w, uint64_t to_va, uint64_t from_va, uint64_t len)
+{
+	while (len) {
+		struct uffdio_move m = { .dst = to_va, .src = from_va, .len = len };
+		long r = sys3(__NR_ioctl, w->f->uffd, UFFDIO_MOVE, &m);
+		uint64_t done = r ? (m.move > 0 ? (uint64_t)m.move : 0) : len;
+
+		if (r && r != -11 /* EAGAIN: part of it, or somebody held a lock */) {
+			struct uffdio_copy c = { .dst = to_va, .src = from_va, .len = len };
+
+			r = sys3(__NR_ioctl, w->f->uffd, UFFDIO_COPY, &c);
+			if (r && r != -11)
+				pie_fail(w->c, w->rec, (int)-r, 0, to_va);
+			done = r ? (c.copy > 0 ? (uint64_t)c.copy : 0) : len;
+		}
+		to_va += done;
+		from_va += done;
+		len -= done;
+	}
+}
+
+static void fill_huge(struct worker *w, const struct pie_chunk *k, int fd)
+{
+	uint64_t staging_va = w->f->staging_va + (uint64_t)w->number * PIE_STAGING;
+	struct pie_iov v = { staging_va, k->len };
+	struct pie_chunk staged = *k;
+
+	staged.iovs_va = (uint64_t)&v;
+	fill_in_place(w, &staged, fd);
+	place(w, ((const struct pie_iov *)k->iovs_va)->va, staging_va, k->len);
+}
+
+static void fill_chunk(struct worker *w, const struct pie_chunk *k)
+{
+	int fd = file_of(w, k->file, k->off);
+
+	if (k->huge && w->f->uffd >= 0)
+		fill_huge(w, k, fd);
+	else
+		fill_in_place(w, k, fd);
 	if (w->f->punch &&
 	    sys4(__NR_fallocate, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, k->off, k->len) < 0)
 		__atomic_add_fetch(&w->f->unpunched, 1, __ATOMIC_RELAXED);
@@ -87,8 +149,9 @@ static void fill_loop(struct worker *w)
 
 static void worker_main(void *arg)
 {
-	struct worker w = *(struct worker *)arg; /* the leader's copy is shared by all */
+	struct worker *shared = arg, w = *shared; /* the leader's copy is shared by all */
 
+	w.number = __atomic_fetch_add(&shared->number, 1, __ATOMIC_RELAXED);
 	fill_loop(&w);
 	for (;;)
 		sys1(__NR_exit, 0);
@@ -116,6 +179,29 @@ static long spawn(struct worker *w, uint32_t k, uint32_t *tid_at)
 	return r;
 }
 
+/* A userfaultfd that watches all huge ranges, or -1: nothing is lost but speed. */
+static int watch_ranges(const struct pie_fill *f)
+{
+	const struct pie_iov *v = (const struct pie_iov *)f->ranges_va;
+	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_MOVE };
+	long fd = f->nranges ? sys1(__NR_userfaultfd, O_CLOEXEC) : -1;
+
+	if (fd < 0)
+		return -1;
+	if (sys3(__NR_ioctl, fd, UFFDIO_API, &api))
+		goto without;
+	for (uint32_t i = 0; i < f->nranges; i++) {
+		struct uffdio_register r = { .range = { v[i].va, v[i].len }, .mode = UFFDIO_REGISTER_MODE_MISSING };
+
+		if (sys3(__NR_ioctl, fd, UFFDIO_REGISTER, &r))
+			goto without;
+	}
+	return (int)fd;
+without:
+	sys1(__NR_close, fd);
+	return -1;
+}
+
 static long now_ns(void)
 {
 	int64_t t[2];
@@ -133,6 +219,7 @@ long op_fill(struct pie_ctx *c, const struct prog_rec *rec, struct pie_fill *f)
 	for (uint32_t i = 0; i < PIE_MAX_FILES; i++)
 		w.fd[i] = 0;
 	c->board->task[c->task].fill_from_ns = (uint64_t)now_ns();
+	f->uffd = watch_ranges(f);
 	for (; started < f->nworkers && r >= 0; started += r > 0)
 		r = spawn(&w, started, &tid_at);
 	if (!started)
@@ -146,6 +233,8 @@ long op_fill(struct pie_ctx *c, const struct prog_rec *rec, struct pie_fill *f)
 		if (r < 0 || status)
 			pie_fail(c, rec, 130 /* EOWNERDEAD: a worker was killed */, ~0ul, (uint64_t)status);
 	}
+	if (f->uffd >= 0)
+		sys1(__NR_close, f->uffd);
 	c->board->task[c->task].fill_to_ns = (uint64_t)now_ns();
 	return 0;
 }

@@ -83,10 +83,13 @@ struct pie_iov {
 	uint64_t va, len;
 };
 
-/* One read: len bytes at off of file number `file` go to the niovs pieces of memory (page/chunk.h cuts them). */
+/*
+ * One read: len bytes at off of file number `file` go to the niovs pieces of memory (page/chunk.h cuts them).
+ * huge: one piece of whole, aligned 2 MiB ranges, to be filled with huge pages.
+ */
 struct pie_chunk {
 	uint64_t off, iovs_va;
-	uint32_t len, niovs, file, unused;
+	uint32_t len, niovs, file, huge;
 };
 
 /* The memory of one task. Every field but next and done is constant once the task exists. */
@@ -99,8 +102,13 @@ struct pie_fill {
 	uint32_t punch;    /* auto-dedup: free the pages in the file once they are read */
 	int32_t dirfd;     /* the image directory in the task */
 	uint32_t unpunched;/* atomic: punches that failed */
+	/* Huge pages by moving: ranges to register, worker k's staging area; uffd is set by the leader, -1: fill in place */
+	uint64_t ranges_va, staging_va; /* array of pie_iov; PIE_STAGING bytes for each worker */
+	uint32_t nranges;
+	int32_t uffd;
 };
 
+enum { PIE_STAGING = 16 << 20 }; /* a move of so much at a time costs no more than one fault (doc/pages.md) */
 enum { PIE_STACK = 8192, PIE_BARRIERS = 8, PIE_MAX_FILES = 64 };
 
 struct pie_barrier {

@@ -112,6 +112,7 @@ static void lengths(struct restoring *r, struct layout *l)
 	l->space_len = (need + HUGE - 1) & ~(HUGE - 1);
 	l->scratch_len = (most + LAYOUT_WORKERS + 2) * PIE_STACK;
 	l->park_len = l->vdso_block_len;
+	l->staging_len = (uint64_t)LAYOUT_WORKERS * PIE_STAGING;
 }
 
 int layout_choose(struct restoring *r, struct layout *ret)
@@ -133,7 +134,7 @@ int layout_choose(struct restoring *r, struct layout *ret)
 	if (err >= 0) {
 		find_vdso(&l, maps, n);
 		lengths(r, &l);
-		l.hole_va = gap_in(&rs, l.space_len + l.scratch_len + l.park_len);
+		l.hole_va = gap_in(&rs, l.space_len + l.scratch_len + l.park_len + HUGE + l.staging_len);
 		if (!l.hole_va)
 			err = err_say(ENOMEM, "no %" PRIu64 " MiB of addresses are free in all tasks at once",
 				      (l.space_len + l.scratch_len) >> 20);
@@ -143,7 +144,8 @@ int layout_choose(struct restoring *r, struct layout *ret)
 		return err;
 	l.scratch_va = l.hole_va + l.space_len;
 	l.park_va = l.scratch_va + l.scratch_len;
-	l.end_va = l.park_va + l.park_len;
+	l.staging_va = (l.park_va + l.park_len + HUGE - 1) & ~(HUGE - 1);
+	l.end_va = l.staging_va + l.staging_len;
 	*ret = l;
 	return 0;
 }

@@ -3,7 +3,8 @@
  * Addresses of a restore: the hole that is free in every task and in the engine,
  * and where the running kernel's vdso goes.
  *
- *   hole_va  [ space: blob code, board, programs (shared) | scratch: stacks (private) | park: vvar and vdso ]
+ *   hole_va  [ space: blob code, board, programs (shared) | scratch: stacks (private) | park: vvar and vdso
+ *              | staging: huge pages on their way (private, there only while memory is filled) ]
  */
 #ifndef RESTORE_LAYOUT_H
 #define RESTORE_LAYOUT_H
@@ -14,7 +15,7 @@ enum { LAYOUT_PIECES = 4, LAYOUT_WORKERS = 64 };
 
 struct layout {
 	uint64_t hole_va, space_len, scratch_len, park_len; /* page multiples */
-	uint64_t scratch_va, park_va, end_va;
+	uint64_t scratch_va, park_va, staging_va, staging_len, end_va; /* staging: 2 MiB aligned */
 	/* the running kernel's [vvar], [vvar_vclock], [vdso]: one block, in this order, as the engine has it */
 	uint64_t vdso_block_va, vdso_block_len, vdso_va, vdso_len;
 	/* each piece is a mapping of its own and moves on its own, keeping its distance from the others */

@@ -37,9 +37,18 @@ static bool has_pages(const struct snap_pages *p, size_t *at, uint64_t start, ui
 	return *at < p->nruns && p->runs[*at]->vaddr < end;
 }
 
+/* UFFDIO_MOVE wants private anonymous memory with the protection of the staging area. */
+static bool may_be_huge(const VmaEntry *v)
+{
+	return v->status & VMA_ANON_PRIVATE && !(v->status & VMA_AREA_VDSO) && !(v->flags & MAP_GROWSDOWN) &&
+	       !(v->has_madv && v->madv >> MADV_NOHUGEPAGE & 1);
+}
+
 static uint32_t fill_prot(const VmaEntry *v, bool filled)
 {
-	return filled && (v->flags & MAP_PRIVATE) ? v->prot | PROT_WRITE : v->prot;
+	if (!filled || !(v->flags & MAP_PRIVATE))
+		return v->prot;
+	return may_be_huge(v) ? PROT_READ | PROT_WRITE : v->prot | PROT_WRITE;
 }
 
 static int emit_map(struct restore *r, const struct snap_task *t, const VmaEntry *v, uint32_t prot, struct prog *p)
@@ -87,15 +96,58 @@ uint32_t rmemory_workers(const struct restore *r, uint64_t bytes)
 	return share < 1 ? 1 : share > r->workers ? r->workers : (uint32_t)share;
 }
 
+/* The mappings that may get huge pages, as the cutter wants them. */
+static struct chunk_rules rules_for(struct restore *r, const struct snap_task *t)
+{
+	const struct rvdso *vdso = &r->vdso[t->index];
+	struct pie_iov *huge = arena_alloc(r->kinds.a, t->mm->n_vmas * sizeof(*huge));
+	struct chunk_rules u = { .huge = huge };
+
+	for (size_t i = 0; r->huge_pages && i < t->mm->n_vmas; i++) {
+		const VmaEntry *v = t->mm->vmas[i];
+
+		if (is_mapping(v) && may_be_huge(v))
+			huge[u.nhuge++] = (struct pie_iov){ v->start, v->end - v->start };
+	}
+	if (vdso->plan.keep) {
+		u.skip_start = vdso->vdso->start;
+		u.skip_end = vdso->vdso->end;
+	}
+	return u;
+}
+
+/* Room in the hole in which page workers collect huge pages, for as long as filling takes. */
+static void emit_staging(const struct restore *r, bool there, struct prog *p)
+{
+	prog_label(p, "staging area for huge pages");
+	if (!there) {
+		prog_sys(p, SYS_munmap, r->lay.staging_va, r->lay.staging_len);
+		return;
+	}
+	prog_sys(p, SYS_mmap, r->lay.staging_va, r->lay.staging_len, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, (uint64_t)-1, 0);
+	prog_sys(p, SYS_madvise, r->lay.staging_va, r->lay.staging_len, MADV_HUGEPAGE);
+}
+
+/* Twice as many numbers as workers, in case some are taken in the meantime. */
+static void give_ids(struct restore *r, struct pie_fill *f)
+{
+	f->ntids = f->nworkers * 2 < r->nspare_ids ? f->nworkers * 2 : r->nspare_ids;
+	if (!f->ntids)
+		return;
+	r->nspare_ids -= f->ntids;
+	f->tids_va = prog_data(&r->space, r->spare_ids + r->nspare_ids, f->ntids * sizeof(int32_t));
+}
+
 static void emit_fill(struct restore *r, const struct snap_task *t, struct prog *p)
 {
+	struct chunk_rules rules = rules_for(r, t);
 	struct pie_file file = { 0 };
 	struct pie_fill *f;
-	const struct rvdso *v = &r->vdso[t->index];
 	struct chunks c;
 	uint64_t va;
 
-	c = chunks_cut(&r->space, &t->pages, 0, v->plan.keep ? v->vdso->start : 0, v->plan.keep ? v->vdso->end : 0);
+	c = chunks_cut(&r->space, &t->pages, 0, &rules);
 	if (!c.n)
 		return;
 	snprintf(file.name, sizeof(file.name), "pages-%u.img", t->pages.pages_id);
@@ -109,17 +161,19 @@ static void emit_fill(struct restore *r, const struct snap_task *t, struct prog 
 		.nworkers = rmemory_workers(r, c.bytes),
 		.punch = r->kinds.opts->auto_dedup,
 		.dirfd = r->images_tfd,
+		.ranges_va = c.ranges_va,
+		.nranges = c.nranges,
+		.staging_va = r->lay.staging_va,
 	};
 	if (f->nworkers > c.n)
 		f->nworkers = c.n;
-	/* twice as many numbers as workers, in case some are taken in the meantime */
-	f->ntids = f->nworkers * 2 < r->nspare_ids ? f->nworkers * 2 : r->nspare_ids;
-	if (f->ntids) {
-		r->nspare_ids -= f->ntids;
-		f->tids_va = prog_data(&r->space, r->spare_ids + r->nspare_ids, f->ntids * sizeof(int32_t));
-	}
+	give_ids(r, f);
+	if (c.nranges)
+		emit_staging(r, true, p);
 	prog_label(p, "fill memory from %s", file.name);
 	prog_do(p, OP_FILL, va);
+	if (c.nranges)
+		emit_staging(r, false, p);
 }
 
 int rmemory_plan(struct restore *r)

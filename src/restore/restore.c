@@ -59,6 +59,14 @@ static uint32_t choose_workers(const struct restore *r)
 	return cpus < most ? cpus : most;
 }
 
+/* With THP off altogether, moving would only cost. */
+static bool huge_pages_allowed(void)
+{
+	auto_free char *text = NULL;
+
+	return io_slurp(AT_FDCWD, "/sys/kernel/mm/transparent_hugepage/enabled", &text) > 0 && !strstr(text, "[never]");
+}
+
 static bool id_needed(const struct restore *r, int32_t id)
 {
 	for (size_t i = 0; i < r->tree.n; i++) {
@@ -132,6 +140,7 @@ int restore_stage_plan(void *ctx)
 		err = rmemory_plan(r);
 	if (err < 0)
 		return err;
+	r->huge_pages = huge_pages_allowed();
 	r->workers = choose_workers(r);
 	if (r->workers)
 		log_info("parallel page restore with %u workers", r->workers);

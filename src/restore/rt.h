@@ -27,6 +27,7 @@ struct restore {
 	int pie_fd;             /* the memfd behind the space */
 	bool plan_only;         /* thaw plan: programs are assembled, descriptors are stand-ins */
 	uint32_t workers;       /* page workers of the whole tree; 0: serial */
+	bool huge_pages;        /* the system lets us have them */
 	uint64_t fill_bytes;    /* private memory to fill in tasks */
 	uint64_t shmem_bytes;   /* shared memory to fill in the engine */
 	int32_t *spare_ids;     /* numbers no image needs and nobody has, for page workers */

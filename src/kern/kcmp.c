@@ -23,14 +23,21 @@ int kcmp_same(pid_t pid1, pid_t pid2, enum kcmp_what what)
 	return r < 0 ? r : r == 0;
 }
 
-int kcmp_epoll(pid_t pid, int fd, pid_t ep_pid, int epfd, int tfd, uint32_t toff)
+int kcmp_epoll_order(pid_t pid, int fd, pid_t ep_pid, int epfd, int tfd, uint32_t toff)
 {
 	struct { uint32_t efd, tfd, toff; } slot = { (uint32_t)epfd, (uint32_t)tfd, toff };
 	long r = syscall(SYS_kcmp, pid, ep_pid, KCMP_WHAT_EPOLL_TFD, fd, &slot);
 
 	if (r < 0)
 		return err_set(errno, "kcmp of epoll %d's %d", epfd, tfd);
-	return r == 0;
+	return (int)r;
+}
+
+int kcmp_epoll(pid_t pid, int fd, pid_t ep_pid, int epfd, int tfd, uint32_t toff)
+{
+	int r = kcmp_epoll_order(pid, fd, ep_pid, epfd, tfd, toff);
+
+	return r < 0 ? r : r == 0;
 }
 
 /* What one description was first seen as, and its number. */

@@ -32,6 +32,8 @@ int kcmp_same(pid_t pid1, pid_t pid2, enum kcmp_what what) must_check;
  * counts entries of equal number (from 0). 1, 0, or -errno with a trail (-ENOENT: no such entry).
  */
 int kcmp_epoll(pid_t pid, int fd, pid_t ep_pid, int epfd, int tfd, uint32_t toff) must_check;
+/* The same as an order (kcmp_order's of descriptors). Each call walks the whole set up to the entry. */
+int kcmp_epoll_order(pid_t pid, int fd, pid_t ep_pid, int epfd, int tfd, uint32_t toff) must_check;
 
 struct kcmp_set;
 

@@ -19,7 +19,7 @@
 
 #include "base/cleanup.h"
 
-static const FdinfoEntry *fd_of_id(const struct snap_task *t, uint32_t id)
+const FdinfoEntry *watch_fd_of_id(const struct snap_task *t, uint32_t id)
 {
 	for (size_t i = 0; i < t->nfds; i++)
 		if (t->fds[i]->id == id)
@@ -44,7 +44,7 @@ const FdinfoEntry *watch_fd_of_number(const struct snap_task *t, uint32_t tfd)
 uint32_t watch_file_by_number(const struct snap *s, uint32_t epoll_id, uint32_t tfd)
 {
 	for (size_t i = 0; i < s->ntasks; i++) {
-		const FdinfoEntry *f = fd_of_id(s->tasks[i], epoll_id) ? watch_fd_of_number(s->tasks[i], tfd) : NULL;
+		const FdinfoEntry *f = watch_fd_of_id(s->tasks[i], epoll_id) ? watch_fd_of_number(s->tasks[i], tfd) : NULL;
 
 		if (f)
 			return f->id;
@@ -71,10 +71,10 @@ static int added_by_task(const struct snap *s, uint32_t epoll_id, const Eventpol
 	if (!target || target->type != FD_TYPES__SIGNALFD)
 		return -1;
 	for (size_t i = 0; i < s->ntasks; i++)
-		if (fd_of_id(s->tasks[i], epoll_id)) {
+		if (watch_fd_of_id(s->tasks[i], epoll_id)) {
 			f = watch_fd_of_number(s->tasks[i], w->tfd);
 			if (!f || f->id != target->id)
-				f = fd_of_id(s->tasks[i], target->id);
+				f = watch_fd_of_id(s->tasks[i], target->id);
 			break;
 		}
 	return f ? (int)f->fd : -1;
@@ -178,7 +178,7 @@ void watch_emit_all(struct restoring *r, const FileEntry *e, int tfd, struct pro
 	const struct snap_task *t = NULL;
 
 	for (size_t i = 0; i < r->snap->ntasks && !t; i++)
-		if (fd_of_id(r->snap->tasks[i], e->id))
+		if (watch_fd_of_id(r->snap->tasks[i], e->id))
 			t = r->snap->tasks[i];
 	for (size_t i = 0; t && i < e->epfd->n_tfd; i++) {
 		int from = added_by_task(r->snap, e->id, e->epfd->tfd[i]);

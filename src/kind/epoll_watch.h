@@ -5,6 +5,7 @@
 
 #include "kind/kind.h"
 
+const FdinfoEntry *watch_fd_of_id(const struct snap_task *t, uint32_t id);
 const FdinfoEntry *watch_fd_of_number(const struct snap_task *t, uint32_t tfd);
 /* The file with this number in the first task that holds the set and has that number; 0: none. */
 uint32_t watch_file_by_number(const struct snap *s, uint32_t epoll_id, uint32_t tfd);

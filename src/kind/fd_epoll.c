@@ -17,6 +17,7 @@
 #include "kern/kcmp.h"
 #include "kind/description.h"
 #include "kind/epoll_watch.h"
+#include "kind/watch_index.h"
 
 /* An epoll set of the dump: where it was found. */
 struct seen {
@@ -26,12 +27,24 @@ struct seen {
 	int tfd;
 };
 
+struct epoll_dump {
+	struct seen *seen;
+	struct watch_index *index; /* NULL until an entry has moved */
+};
+
 static bool epoll_match(const struct fd_facts *f)
 {
 	return !strcmp(f->link, "anon_inode:[eventpoll]");
 }
 
 /* ---- dump ------------------------------------------------------------------------------------ */
+
+static struct epoll_dump *state(struct dumping *d)
+{
+	if (!d->kind_state[KIND_STATE_EPOLL])
+		d->kind_state[KIND_STATE_EPOLL] = arena_alloc(d->a, sizeof(struct epoll_dump));
+	return d->kind_state[KIND_STATE_EPOLL];
+}
 
 static EventpollTfdEntry *watch_new(struct dumping *d, const struct fdinfo_epoll *line)
 {
@@ -69,39 +82,9 @@ static int epoll_dump(struct dumping *d, const struct fd_facts *f, FileEntry *e)
 	ep->flags = f->flags;
 	ep->fown = dumping_fown(d, f->fd);
 	e->epfd = ep;
-	*seen = (struct seen){ d->kind_state[KIND_STATE_EPOLL], ep, f->pid, f->tfd };
-	d->kind_state[KIND_STATE_EPOLL] = seen;
+	*seen = (struct seen){ state(d)->seen, ep, f->pid, f->tfd };
+	state(d)->seen = seen;
 	return 0;
-}
-
-/* The descriptor of t that is what entry w watches. 1 found, 0 not, -errno. */
-static int find_in_task(const struct dump_task *t, const struct seen *s, const EventpollTfdEntry *w, uint32_t nth,
-			const FdinfoEntry **ret)
-{
-	for (size_t k = 0; k < t->t->nfds; k++) {
-		const FdinfoEntry *f = t->t->fds[k];
-		int same = kcmp_epoll(t->pid, (int)f->fd, s->pid, s->tfd, (int)w->tfd, nth);
-
-		if (same)
-			*ret = f;
-		if (same)
-			return same;
-	}
-	return 0;
-}
-
-static int find_watched(struct dumping *d, const struct seen *s, const EventpollTfdEntry *w, uint32_t nth,
-			const FdinfoEntry **ret, bool *ret_holder)
-{
-	int found = 0;
-
-	for (int holders = 1; holders >= 0 && !found; holders--)
-		for (size_t k = 0; k < d->ntasks && !found; k++)
-			if ((d->tasks[k].pid == s->pid) == holders) {
-				*ret_holder = holders;
-				found = find_in_task(&d->tasks[k], s, w, nth, ret);
-			}
-	return found;
 }
 
 /* Does the number in the task where the set was found still mean the watched file? */
@@ -119,28 +102,36 @@ static int number_holds(struct dumping *d, const struct seen *s, const Eventpoll
 	return 0;
 }
 
+static const FdinfoEntry *descriptor_of(struct dumping *d, int32_t pid, uint32_t id)
+{
+	for (size_t k = 0; k < d->ntasks; k++)
+		if (d->tasks[k].pid == pid)
+			return watch_fd_of_id(d->tasks[k].t, id);
+	return NULL;
+}
+
 static int resolve(struct dumping *d, const struct seen *s, EventpollTfdEntry *w, uint32_t nth, uint32_t *ret_id)
 {
-	const FdinfoEntry *f = NULL;
-	bool holder = true;
+	const FdinfoEntry *f;
 	int found = number_holds(d, s, w, nth, ret_id);
 
 	if (found)
 		return found;
-	found = find_watched(d, s, w, nth, &f, &holder);
+	if (!state(d)->index)
+		found = watch_index_new(d, &state(d)->index);
+	if (!found)
+		found = watch_index_find(state(d)->index, s->pid, s->tfd, w->tfd, nth, ret_id);
 	if (!found)
 		return err_say(ENOTSUP,
 			       "task %d: fd %d: epoll watches a file, added as %u, that no task has open: this is not supported yet",
 			       s->pid, s->tfd, w->tfd);
-	if (found < 0)
-		return found;
-	if (holder) {
+	f = found < 0 ? NULL : descriptor_of(d, s->pid, *ret_id);
+	if (f) {
 		w->has_key_tfd = true;
 		w->key_tfd = w->tfd;
 		w->tfd = f->fd;
 	}
-	*ret_id = f->id;
-	return 1;
+	return found;
 }
 
 static int by_number_and_place(const void *a, const void *b)
@@ -187,7 +178,7 @@ static int set_finish(struct dumping *d, const struct seen *s)
 
 static int epoll_finish(struct dumping *d)
 {
-	for (const struct seen *s = d->kind_state[KIND_STATE_EPOLL]; s; s = s->next) {
+	for (const struct seen *s = state(d)->seen; s; s = s->next) {
 		int err = set_finish(d, s);
 
 		if (err < 0)

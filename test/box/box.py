@@ -141,11 +141,12 @@ def comm(pid):
 
 
 def state(pid):
+    """The letter of a process's state: R, S, D, Z, T, t, or nothing at all when there is no such process."""
     try:
         with open(f'/proc/{pid}/stat') as f:
             return f.read().rsplit(')', 1)[1].split()[0]
     except OSError:
-        return None
+        return ''  # it is gone
 
 
 def kill_all():

@@ -132,23 +132,29 @@ def tree(pids):
     return out
 
 
-def _lines(v):
+def _lines(v, changes):
     if isinstance(v, dict):
-        return [f'{k} {v[k]}' for k in sorted(v)]
+        return [f'{k} {v[k]}' for k in sorted(v) if k not in changes]
     return [v] if isinstance(v, str) else list(v)
 
 
-def differences(before, after):
-    """One line per thing that differs: 'process 12: fd 3: was ..., is ...'."""
+def _process_differences(a, b, changes):
+    out = []
+    for noun in sorted(set(a) | set(b)):
+        was, now = _lines(a.get(noun, []), changes), _lines(b.get(noun, []), changes)
+        if was != now:
+            gone, new = [x for x in was if x not in now], [x for x in now if x not in was]
+            out.append(f'{noun}: was {"; ".join(gone) or "nothing else"}, is {"; ".join(new) or "nothing else"}')
+    return out
+
+
+def differences(before, after, changes=()):
+    """One line per thing that differs: 'process 12: fd 3: was ..., is ...'; the nouns of /proc/PID/status in changes
+    are not looked at."""
     out = []
     for pid in sorted(set(before) | set(after)):
         if pid not in after or pid not in before:
             out.append(f'process {pid}: ' + ('is new' if pid not in before else 'is missing'))
-            continue
-        a, b = before[pid], after[pid]
-        for noun in sorted(set(a) | set(b)):
-            was, now = _lines(a.get(noun, [])), _lines(b.get(noun, []))
-            gone, new = [x for x in was if x not in now], [x for x in now if x not in was]
-            if was != now:
-                out.append(f'process {pid}: {noun}: was {"; ".join(gone) or "nothing else"}, is {"; ".join(new) or "nothing else"}')
+        else:
+            out += [f'process {pid}: {x}' for x in _process_differences(before[pid], after[pid], changes)]
     return out

@@ -25,7 +25,7 @@ def server_start(*options):
             with Client() as c:
                 return c('PING') == 'PONG'
         except OSError:
-            box.check(box.state(pid) not in (None, 'Z'), 'redis-server does not start, see redis.log')
+            box.check(box.state(pid) not in ('', 'Z'), 'redis-server does not start, see redis.log')
             return False
     box.until(answers)
     return pid

@@ -40,7 +40,7 @@ def verdict(kind):
 def passes(kind, when):
     """Lets the subject check itself. It ends as a child of ours: init of its PID namespace."""
     pid = ROOTS[kind]
-    check(box.state(pid) not in (None, 'Z'), f'{when}: the subject does not run: {verdict(kind)}')
+    check(box.state(pid) not in ('', 'Z'), f'{when}: the subject does not run: {verdict(kind)}')
     os.kill(pid, signal.SIGTERM)
     status = box.wait_gone(pid, 30)
     check(verdict(kind) == 'PASS', f'{when}: {verdict(kind)}; the subject {box.status_text(status)}')

@@ -14,10 +14,11 @@
  *
  * The state file ends as PASS, as "FAIL: reason", or as "SKIP: reason" of a subject whose kernel lacks
  * something. PASS is written at exit(0) of the process that was ready; children may CHECK too, and the first
- * failure of any of them stays. Two comments in the source steer the runner (test/box/kind.py):
+ * failure of any of them stays. Comments in the source steer the runner (kinds.py):
  *
  *	// thaw-options: --file-locks     for dump and restore alike
  *	// thaw-refuses: text             the dump must fail with a sentence that holds the text; then SIGTERM, PASS
+ *	// thaw-changes: SigPnd           nouns of /proc/PID/status that change by themselves
  *
  * The runner starts the subject in its own directory, in PID, mount and network namespaces of its own (loopback
  * is up), in a session of its own, with /dev/null as descriptors 0 to 2 and nothing else open.
@@ -44,7 +45,7 @@ static void subject_on_term(int sig)
 	subject_told = 1;
 }
 
-/* The state file changes by rename-free rewriting: the runner reads it only up to the newline. */
+/* Rewritten in place, so that a subject which holds its state file open still sees it. */
 __attribute__((format(printf, 1, 2))) static inline void subject_state(const char *fmt, ...)
 {
 	char line[512];

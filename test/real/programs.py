@@ -60,7 +60,7 @@ def python_start():
 
     def answers():
         """chain.py to answer"""
-        check(box.state(pid) not in (None, 'Z'), 'chain.py does not start')
+        check(box.state(pid) not in ('', 'Z'), 'chain.py does not start')
         try:
             return ask.threads()
         except ConnectionRefusedError:

@@ -120,7 +120,7 @@ def nginx_start():
         try:
             return len(get('/blob')) == LEN
         except OSError:
-            check(box.state(pid) not in (None, 'Z'), 'nginx does not start')
+            check(box.state(pid) not in ('', 'Z'), 'nginx does not start')
             return False
     box.until(serves)
     check(len(box.pids()) == 5, f'a master and four workers were expected: {box.pids()}')

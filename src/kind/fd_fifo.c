@@ -99,6 +99,8 @@ static int fifo_open(struct restoring *r, const FileEntry *e)
 	auto_close int fd = -1;
 	int err = name_fd < 0 ? name_fd : 0;
 
+	if (!err && m->flags & O_PATH)
+		return description_reopen(name_fd, O_PATH); /* CRIU knows a mere name of a fifo as a fifo, too */
 	if (!err && needs_hold(o))
 		err = fifo_hold(o, name_fd, m->name);
 	if (err < 0)

@@ -91,7 +91,7 @@ static void ends_note(struct restoring *r, struct pipe_table *t)
 		uint32_t flags;
 		struct pipe_object *o = object_of(r->snap, t, r->a, (const FileEntry *)files->v[i].msg, &flags);
 
-		if (!o)
+		if (!o || flags & O_PATH)
 			continue;
 		o->reads |= (flags & O_ACCMODE) != O_WRONLY;
 		o->writes |= (flags & O_ACCMODE) != O_RDONLY;

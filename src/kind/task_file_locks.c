@@ -22,8 +22,8 @@
 #include "kern/locks.h"
 #include "kind/file_locks.h"
 
-/* file_lock_entry.flag (the kernel's FL_ numbers). */
-enum { LOCK_FLAG_POSIX = 1, LOCK_FLAG_FLOCK = 2, LOCK_FLAG_LEASE = 32, LOCK_FLAG_OFD = 1024 };
+/* file_lock_entry.flag (wire format). */
+enum { LOCK_FLAG_POSIX = 1, LOCK_FLAG_FLOCK = 2, LOCK_FLAG_OFD = 4, LOCK_FLAG_LEASE = 8 };
 
 struct seen {
 	uint32_t file_id; /* of what a description owns, else 0 */

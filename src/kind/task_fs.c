@@ -47,7 +47,8 @@ static int emit_root(struct restoring *r, uint32_t id, struct prog *p)
 
 	if (fd < 0)
 		return err_ctx(fd, "its root directory");
-	another = is_another_root(fd);
+	/* a plan opens nothing: its descriptors are stand-ins */
+	another = r->opts->cmd == CMD_PLAN ? 0 : is_another_root(fd);
 	if (another <= 0)
 		return another;
 	prog_label(p, "change the root directory");

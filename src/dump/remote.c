@@ -80,10 +80,12 @@ static int remote_syscall(struct dtask *k, long nr, const uint64_t a[6], int64_t
 	regs.r9 = a[5];
 	k->threads[0].in_blob = true;
 	err = ptrace_set_regs(pid, &regs);
-	if (err >= 0 && ptrace(PTRACE_SINGLESTEP, pid, 0, 0) < 0)
-		err = err_set(errno, "single-step");
-	if (err >= 0)
-		err = ptrace_wait(pid, trace_now_ns() + PATIENCE_NS, &stop);
+	do { /* a stop that was on its way may come first */
+		if (err >= 0 && ptrace(PTRACE_SINGLESTEP, pid, 0, 0) < 0)
+			err = err_set(errno, "single-step");
+		if (err >= 0)
+			err = ptrace_wait(pid, trace_now_ns() + PATIENCE_NS, &stop);
+	} while (err >= 0 && (stop.kind == PTRACE_STOP_EVENT || stop.kind == PTRACE_STOP_GROUP));
 	if (err >= 0 && (stop.kind != PTRACE_STOP_SIGNAL || stop.sig != SIGTRAP))
 		err = err_say(EIO, "remote system call: stopped in an unexpected way (kind %d, signal %d)", stop.kind, stop.sig);
 	if (err >= 0)
@@ -211,19 +213,41 @@ static int start_threads(struct dtask *k)
 	return 0;
 }
 
+/* Sends on what stopped once more on its way (ptrace_interrupt() says why that may be). */
+static int keep_going(const struct dtask *k)
+{
+	for (size_t i = 0; i < k->t->nthreads; i++) {
+		pid_t tid = k->t->threads[i].tid;
+		struct ptrace_stop stop;
+		int err = ptrace_poll(tid, &stop);
+
+		if (err >= 0 && (stop.kind == PTRACE_STOP_EVENT || stop.kind == PTRACE_STOP_GROUP))
+			err = ptrace_cont(tid, 0);
+		else if (err >= 0 && stop.kind != PTRACE_STOP_NONE)
+			err = err_say(ESRCH, "thread %d was killed while it was asked", tid);
+		if (err < 0)
+			return err;
+	}
+	return 0;
+}
+
 static int wait_parked(const struct dtask *k)
 {
 	uint64_t deadline = trace_now_ns() + PATIENCE_NS;
 
 	while (__atomic_load_n(&k->board->arrived, __ATOMIC_ACQUIRE) < k->t->nthreads) {
 		uint32_t heard = __atomic_load_n(&k->board->bell, __ATOMIC_ACQUIRE);
-		struct timespec t = { .tv_nsec = 10 * 1000 * 1000 };
+		struct timespec t = { .tv_nsec = 2 * 1000 * 1000 };
+		int err = 0;
 
 		if (__atomic_load_n(&k->board->arrived, __ATOMIC_ACQUIRE) >= k->t->nthreads)
 			break;
 		if (trace_now_ns() > deadline)
 			return err_say(ETIMEDOUT, "its threads did not answer (%u of %zu did)", k->board->arrived, k->t->nthreads);
-		syscall(SYS_futex, &k->board->bell, FUTEX_WAIT, heard, &t, NULL, 0);
+		if (syscall(SYS_futex, &k->board->bell, FUTEX_WAIT, heard, &t, NULL, 0) < 0 && errno == ETIMEDOUT)
+			err = keep_going(k);
+		if (err < 0)
+			return err;
 	}
 	return 0;
 }

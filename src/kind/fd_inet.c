@@ -2,11 +2,6 @@
 /*
  * TCP and UDP sockets, IPv4 and IPv6. Runs in the engine, in its own network namespace.
  *
- * TCP comes back listening, bound or fresh. A connection is not carried over: its
- * peer would have to be held off meanwhile. With --tcp-close it comes back as a socket
- * whose peer is gone: read() is at the end, write() fails with EPIPE. That state is reached
- * by shutdown() of an unconnected socket, which fails with ENOTCONN but marks both directions all the same.
- *
  * A socket whose connection has ended still shows the port it used. It does not own it any more (an accepted
  * one shares it with its listener), so it is saved without an address.
  */
@@ -17,22 +12,16 @@
 #include <stdio.h>
 #include <sys/ioctl.h>
 
-#include "base/cleanup.h"
 #include "base/log.h"
-#include "kern/sockorphan.h"
 #include "kind/description.h"
 #include "kind/inet_addr.h"
 #include "kind/inet_opts.h"
+#include "kind/inet_sock.h"
 #include "kind/registry.h"
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262
 #endif
-
-static const char *proto_name(uint32_t proto)
-{
-	return proto == IPPROTO_TCP ? "TCP" : proto == IPPROTO_UDP ? "UDP" : "UDP-Lite";
-}
 
 static bool inet_match(const struct fd_facts *f)
 {
@@ -126,23 +115,23 @@ static int dump_closed(const struct dumping *d, int fd, InetSkEntry *e, union in
 	return 0;
 }
 
-static int dump_tcp(const struct dumping *d, int fd, InetSkEntry *e, union inet_addr *src, const union inet_addr *dst)
+static int dump_tcp(const struct dumping *d, const struct fd_facts *f, InetSkEntry *e, union inet_addr *src, const union inet_addr *dst)
 {
 	char text[INET_ADDR_TEXT];
 	struct tcp_info info;
 	socklen_t len = sizeof(info);
 
-	if (getsockopt(fd, SOL_TCP, TCP_INFO, &info, &len) < 0)
+	if (getsockopt(f->fd, SOL_TCP, TCP_INFO, &info, &len) < 0)
 		return err_set(errno, "get TCP_INFO");
 	e->state = info.tcpi_state;
 	if (e->state == TCP_CLOSE)
-		return dump_closed(d, fd, e, src);
+		return dump_closed(d, f->fd, e, src);
 	if (e->state != TCP_LISTEN)
 		return dump_connection(d, src, dst);
 	/* of a listening socket these two are the connections that wait, and the backlog */
 	if (info.tcpi_unacked)
-		log_warn("TCP %s: %u connections that wait to be accepted are not saved", inet_addr_text(src, text),
-			 info.tcpi_unacked);
+		log_warn("task %d: fd %d: TCP %s: %u connections that wait to be accepted are not saved", f->pid, f->tfd,
+			 inet_addr_text(src, text), info.tcpi_unacked);
 	e->backlog = info.tcpi_sacked;
 	return 0;
 }
@@ -160,7 +149,8 @@ static int dump_udp(struct dumping *d, const struct fd_facts *f, InetSkEntry *e,
 	if (sk_get(f->fd, SOL_UDP, UDP_CORK, &cork) == 0 && cork)
 		return err_say(ENOTSUP, "a corked UDP socket is not supported yet");
 	if (ioctl(f->fd, FIONREAD, &queued) == 0 && queued)
-		log_warn("%s %s: unread datagrams are not saved", proto_name(e->proto), inet_addr_text(src, text));
+		log_warn("task %d: fd %d: %s %s: unread datagrams are not saved", f->pid, f->tfd, inet_proto_name(e->proto),
+			 inet_addr_text(src, text));
 	e->state = dst->sa.sa_family && inet_addr_port(dst) ? TCP_ESTABLISHED : TCP_CLOSE;
 	e->has_shutdown = row && row->shutdown;
 	e->shutdown = row ? (SkShutdown)(row->shutdown & SK_SHUTDOWN__BOTH) : SK_SHUTDOWN__NONE;
@@ -181,11 +171,11 @@ static int inet_dump(struct dumping *d, const struct fd_facts *f, FileEntry *e)
 	if (!r)
 		r = sk_same_netns(d, f->fd);
 	if (!r)
-		r = sk_lost_check(f->fd, (int)k->family, (int)k->proto);
+		r = sk_lost_check(f, (int)k->family, (int)k->proto);
 	if (!r)
 		r = read_addresses(f->fd, &src, &dst);
 	if (!r)
-		r = k->type == SOCK_STREAM ? dump_tcp(d, f->fd, k, &src, &dst) : dump_udp(d, f, k, &src, &dst);
+		r = k->type == SOCK_STREAM ? dump_tcp(d, f, k, &src, &dst) : dump_udp(d, f, k, &src, &dst);
 	if (!r)
 		r = dump_addresses(d, k, &src, &dst);
 	if (!r)
@@ -209,136 +199,7 @@ static int inet_finish(struct dumping *d)
 	return 0;
 }
 
-/* ---- restore --------------------------------------------------------------------------------- */
-
-static bool is_connection(const InetSkEntry *k)
-{
-	return k->type == SOCK_STREAM && k->state != TCP_LISTEN && k->state != TCP_CLOSE;
-}
-
-static int check_shape(const InetSkEntry *k)
-{
-	size_t words = k->family == AF_INET6 ? 4 : 1;
-	bool tcp = k->type == SOCK_STREAM && k->proto == IPPROTO_TCP;
-	bool udp = k->type == SOCK_DGRAM && (k->proto == IPPROTO_UDP || k->proto == IPPROTO_UDPLITE);
-
-	if (k->family != AF_INET && k->family != AF_INET6)
-		return err_say(EINVAL, "family %u is not an internet family", k->family);
-	if (!tcp && !udp)
-		return err_say(ENOTSUP, "a socket of type %u, IP protocol %u is not supported yet", k->type, k->proto);
-	if (k->n_src_addr != words || k->n_dst_addr != words)
-		return err_say(EINVAL, "an address has %zu and %zu words instead of %zu", k->n_src_addr, k->n_dst_addr, words);
-	if (k->src_port > UINT16_MAX || k->dst_port > UINT16_MAX || k->backlog > INT32_MAX)
-		return err_say(EINVAL, "ports %u and %u, backlog %u are out of range", k->src_port, k->dst_port, k->backlog);
-	return 0;
-}
-
-static int inet_check(struct restoring *r, const FileEntry *e)
-{
-	const InetSkEntry *k = e->isk;
-	char from[INET_ADDR_TEXT], to[INET_ADDR_TEXT];
-	union inet_addr src, dst;
-	int err;
-
-	if (!k)
-		return err_say(EINVAL, "the entry has no socket in it");
-	err = check_shape(k);
-	if (err < 0)
-		return err;
-	src = inet_addr_src(k);
-	dst = inet_addr_dst(k);
-	if (is_connection(k) && !r->opts->tcp_close)
-		return err_say(ENOTSUP, "established TCP connection %s -> %s: use --tcp-close (tcp-established is not supported yet)",
-			       inet_addr_text(&src, from), inet_addr_text(&dst, to));
-	if (k->ifname && k->ifname[0] && !if_nametoindex(k->ifname))
-		return err_say(ENODEV, "it is bound to network device %s, which is not here", k->ifname);
-	return sk_opts_check(k->opts);
-}
-
-/* Is the port free once the remains of connections that nobody holds any more are out of the way? */
-static int bind_again(int fd, const union inet_addr *src)
-{
-	char text[INET_ADDR_TEXT];
-	int n = sockorphan_end(&src->sa);
-
-	if (n < 0) {
-		log_warn("TCP %s: %s", inet_addr_text(src, text), err_text());
-		return -EADDRINUSE;
-	}
-	if (!n || bind(fd, &src->sa, inet_addr_len(src)) < 0)
-		return -EADDRINUSE;
-	log_info("TCP %s: ended the remains of %d connections", inet_addr_text(src, text), n);
-	return 0;
-}
-
-static int open_bound(int fd, const InetSkEntry *k)
-{
-	union inet_addr src = inet_addr_src(k);
-	char text[INET_ADDR_TEXT];
-	int r = inet_opts_before_bind(fd, k);
-
-	if (r < 0 || (!k->src_port && inet_addr_any(&src)))
-		return r;
-	if (bind(fd, &src.sa, inet_addr_len(&src)) == 0)
-		return 0;
-	if (errno != EADDRINUSE)
-		return err_set(errno, "bind %s %s", proto_name(k->proto), inet_addr_text(&src, text));
-	if (k->proto == IPPROTO_TCP && bind_again(fd, &src) == 0)
-		return 0;
-	return err_say(EADDRINUSE, "%s %s is already in use", proto_name(k->proto), inet_addr_text(&src, text));
-}
-
-static int open_state(int fd, const InetSkEntry *k)
-{
-	union inet_addr src = inet_addr_src(k), dst = inet_addr_dst(k);
-	char text[INET_ADDR_TEXT];
-
-	if (k->type == SOCK_DGRAM) {
-		if (k->state == TCP_ESTABLISHED && connect(fd, &dst.sa, inet_addr_len(&dst)) < 0)
-			return err_set(errno, "connect %s to %s", proto_name(k->proto), inet_addr_text(&dst, text));
-	} else if (k->state == TCP_LISTEN && listen(fd, (int)k->backlog) < 0) {
-		if (errno == EADDRINUSE)
-			return err_say(EADDRINUSE, "TCP %s is already in use", inet_addr_text(&src, text));
-		return err_set(errno, "listen on TCP %s", inet_addr_text(&src, text));
-	}
-	return 0;
-}
-
-/* SHUT_RD, SHUT_WR and SHUT_RDWR are one less than the wire's READ, WRITE and BOTH. */
-static int open_shutdown(int fd, const InetSkEntry *k)
-{
-	int how = is_connection(k) ? SHUT_RDWR : k->has_shutdown ? (int)k->shutdown - 1 : -1;
-
-	if (how >= 0 && shutdown(fd, how) < 0 && errno != ENOTCONN)
-		return err_set(errno, "shutdown");
-	return 0;
-}
-
-static int inet_open(struct restoring *r, const FileEntry *e)
-{
-	const InetSkEntry *k = e->isk;
-	auto_close int fd = socket((int)k->family, (int)k->type | SOCK_CLOEXEC, (int)k->proto);
-	int err = 0;
-
-	(void)r;
-	if (fd < 0)
-		return err_set(errno, "socket()");
-	if (!is_connection(k))
-		err = open_bound(fd, k);
-	if (!err)
-		err = sk_opts_restore(fd, k->opts);
-	if (!err)
-		err = inet_opts_after_bind(fd, k);
-	if (!err)
-		err = open_state(fd, k);
-	if (!err)
-		err = open_shutdown(fd, k);
-	if (!err)
-		err = sk_set(fd, SOL_SOCKET, SO_REUSEADDR, k->opts->has_reuseaddr && k->opts->reuseaddr, "SO_REUSEADDR");
-	if (!err)
-		err = description_flags(fd, k->flags);
-	return err < 0 ? err : take_fd(&fd);
-}
+/* ---- restore, show --------------------------------------------------------------------------- */
 
 static int inet_emit(struct restoring *r, const FileEntry *e, int tfd, struct prog *p)
 {
@@ -352,7 +213,7 @@ static void inet_describe(const FileEntry *e, char *text, size_t len)
 	char from[INET_ADDR_TEXT], to[INET_ADDR_TEXT];
 	union inet_addr src, dst;
 
-	if (!e->isk || check_shape(e->isk) < 0)
+	if (!e->isk)
 		return;
 	src = inet_addr_src(e->isk);
 	dst = inet_addr_dst(e->isk);
@@ -360,9 +221,9 @@ static void inet_describe(const FileEntry *e, char *text, size_t len)
 	if (e->isk->state == TCP_LISTEN)
 		snprintf(text, len, "TCP listening on %s", from);
 	else if (inet_addr_port(&dst))
-		snprintf(text, len, "%s %s -> %s", proto_name(e->isk->proto), from, inet_addr_text(&dst, to));
+		snprintf(text, len, "%s %s -> %s", inet_proto_name(e->isk->proto), from, inet_addr_text(&dst, to));
 	else
-		snprintf(text, len, "%s %s", proto_name(e->isk->proto), from);
+		snprintf(text, len, "%s %s", inet_proto_name(e->isk->proto), from);
 }
 
 const struct kind_fd kind_fd_inet = {
@@ -371,8 +232,8 @@ const struct kind_fd kind_fd_inet = {
 	.match = inet_match,
 	.dump = inet_dump,
 	.finish = inet_finish,
-	.check = inet_check,
-	.open = inet_open,
+	.check = inet_sock_check,
+	.open = inet_sock_open,
 	.emit = inet_emit,
 	.describe = inet_describe,
 };

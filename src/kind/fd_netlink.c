@@ -108,7 +108,7 @@ static int netlink_dump(struct dumping *d, const struct fd_facts *f, FileEntry *
 	if (!r)
 		r = dump_protocol(f->fd, k);
 	if (!r)
-		r = sk_lost_check(f->fd, AF_NETLINK, 0);
+		r = sk_lost_check(f, AF_NETLINK, 0);
 	if (!r)
 		r = dump_ports(f->fd, k);
 	if (!r)

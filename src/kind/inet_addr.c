@@ -7,6 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
+const char *inet_proto_name(uint32_t proto)
+{
+	return proto == IPPROTO_TCP ? "TCP" : proto == IPPROTO_UDP ? "UDP" : "UDP-Lite";
+}
+
 socklen_t inet_addr_len(const union inet_addr *a)
 {
 	return a->sa.sa_family == AF_INET6 ? sizeof(a->v6) : sizeof(a->v4);

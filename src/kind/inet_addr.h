@@ -20,6 +20,8 @@ union inet_addr {
 enum { INET_ADDR_TEXT = 64 };
 
 socklen_t inet_addr_len(const union inet_addr *a);
+/* "TCP", "UDP", "UDP-Lite". */
+const char *inet_proto_name(uint32_t proto);
 /* Host order. */
 uint16_t inet_addr_port(const union inet_addr *a);
 bool inet_addr_any(const union inet_addr *a);

@@ -131,35 +131,36 @@ static const struct lost_row lost_udp[] = {
 	MISSED(SOL_UDP, UDP_ENCAP, 0), MISSED(SOL_UDP, UDP_GRO, 0), MISSED(SOL_UDP, UDP_SEGMENT, 0),
 };
 
-static int lost_check(int fd, const struct lost_row *k, size_t n)
+static int lost_check(const struct fd_facts *f, const struct lost_row *k, size_t n)
 {
 	for (; n--; k++) {
 		int value;
 
-		if (sk_get(fd, k->level, k->opt, &value) < 0 || value == k->deflt)
+		if (sk_get(f->fd, k->level, k->opt, &value) < 0 || value == k->deflt)
 			continue;
 		if (k->refuse)
 			return err_say(ENOTSUP, "socket option %s is not supported yet", k->name);
-		log_warn("socket option %s (%d) has no place in the images and is lost", k->name, value);
+		log_warn("task %d: fd %d: socket option %s (%d) has no place in the images and is lost", f->pid, f->tfd,
+			 k->name, value);
 	}
 	return 0;
 }
 
-int sk_lost_check(int fd, int family, int proto)
+int sk_lost_check(const struct fd_facts *f, int family, int proto)
 {
 	bool inet = family == AF_INET || family == AF_INET6;
-	int r = lost_check(fd, lost_any, ARRAY_LEN(lost_any));
+	int r = lost_check(f, lost_any, ARRAY_LEN(lost_any));
 
 	if (!r && family == AF_NETLINK)
-		r = lost_check(fd, lost_netlink, ARRAY_LEN(lost_netlink));
+		r = lost_check(f, lost_netlink, ARRAY_LEN(lost_netlink));
 	if (!r && inet)
-		r = lost_check(fd, lost_ip, ARRAY_LEN(lost_ip));
+		r = lost_check(f, lost_ip, ARRAY_LEN(lost_ip));
 	if (!r && family == AF_INET6)
-		r = lost_check(fd, lost_ip6, ARRAY_LEN(lost_ip6));
+		r = lost_check(f, lost_ip6, ARRAY_LEN(lost_ip6));
 	if (!r && inet && proto == IPPROTO_TCP)
-		r = lost_check(fd, lost_tcp, ARRAY_LEN(lost_tcp));
+		r = lost_check(f, lost_tcp, ARRAY_LEN(lost_tcp));
 	if (!r && inet && proto == IPPROTO_UDP)
-		r = lost_check(fd, lost_udp, ARRAY_LEN(lost_udp));
+		r = lost_check(f, lost_udp, ARRAY_LEN(lost_udp));
 	return r;
 }
 

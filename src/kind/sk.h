@@ -46,6 +46,6 @@ int sk_opts_grow(int fd) must_check;
  * Options that the wire format has no field for. Those whose loss the program
  * would notice are refused by name when they are set, the others give a warning.
  */
-int sk_lost_check(int fd, int family, int proto) must_check;
+int sk_lost_check(const struct fd_facts *f, int family, int proto) must_check;
 
 #endif

@@ -5,19 +5,14 @@
 #include <ctype.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/sockios.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #include "base/cleanup.h"
-
-#ifndef SIOCUNIXFILE
-#define SIOCUNIXFILE (SIOCPROTOPRIVATE + 0)
-#endif
+#include "kind/unix_path.h"
 
 const char *unix_name_text(const void *name, size_t len, char text[static UNIX_NAME_TEXT])
 {
@@ -39,74 +34,6 @@ static const char *entry_text(const UnixSkEntry *e, char text[static UNIX_NAME_T
 	return unix_name_text(e->name.data, e->name.len, text);
 }
 
-/* ---- dump ------------------------------------------------------------------------------------ */
-
-static bool same_file(int dirfd, const char *name, const struct stat *st)
-{
-	struct stat at;
-
-	return fstatat(dirfd, name, &at, 0) == 0 && at.st_dev == st->st_dev && at.st_ino == st->st_ino;
-}
-
-/* The directory that a relative name starts from: the file's path without the name, or where the task is now. */
-static int dump_dir(struct dumping *d, int32_t pid, const char *name, const char *path, const struct stat *st,
-		    UnixSkEntry *e)
-{
-	auto_close int dir = -1;
-	char cwd[PATH_MAX], link[64];
-	const char *tail = name;
-	size_t path_len = strlen(path), tail_len;
-	ssize_t n;
-
-	while (!strncmp(tail, "./", 2))
-		tail += 2;
-	tail_len = strlen(tail);
-	if (path_len > tail_len && path[path_len - tail_len - 1] == '/' && !strcmp(path + path_len - tail_len, tail)) {
-		e->name_dir = arena_printf(d->a, "%.*s", (int)(path_len - tail_len), path);
-		return 0;
-	}
-	snprintf(link, sizeof(link), "/proc/%d/cwd", pid);
-	n = readlink(link, cwd, sizeof(cwd) - 1);
-	dir = open(link, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (n <= 0 || dir < 0 || !same_file(dir, name, st))
-		return err_say(ENOTSUP, "unix socket \"%s\": the directory it was bound in is not known, its file is %s", name,
-			       path);
-	e->name_dir = arena_printf(d->a, "%.*s", (int)n, cwd);
-	return 0;
-}
-
-static int dump_path(struct dumping *d, const struct fd_facts *f, const char *name, UnixSkEntry *e)
-{
-	static const char gone[] = " (deleted)";
-	auto_close int file = ioctl(f->fd, SIOCUNIXFILE);
-	char link[64], path[PATH_MAX];
-	FilePermsEntry *perms = arena_msg(d->a, file_perms_entry, FilePermsEntry);
-	struct stat st;
-	ssize_t n;
-
-	if (file < 0)
-		return err_set(errno, "find the file of unix socket %s", name);
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", file);
-	n = readlink(link, path, sizeof(path) - 1);
-	if (n < 0 || fstat(file, &st) < 0)
-		return err_set(errno, "look at the file of unix socket %s", name);
-	path[n] = 0;
-	if (st.st_nlink == 0) {
-		e->has_deleted = e->deleted = true;
-		if ((size_t)n > sizeof(gone) && !strcmp(path + n - (sizeof(gone) - 1), gone))
-			path[(size_t)n - (sizeof(gone) - 1)] = 0;
-	}
-	perms->mode = st.st_mode;
-	perms->uid = st.st_uid;
-	perms->gid = st.st_gid;
-	e->file_perms = perms;
-	if (name[0] != '/')
-		return dump_dir(d, f->pid, name, path, &st, e);
-	if (st.st_nlink && !same_file(AT_FDCWD, name, &st))
-		return err_say(ENOTSUP, "unix socket %s: its file is %s now, which is not supported yet", name, path);
-	return 0;
-}
-
 int unix_name_dump(struct dumping *d, const struct fd_facts *f, const void *name, size_t len, UnixSkEntry *e)
 {
 	char *text;
@@ -118,7 +45,7 @@ int unix_name_dump(struct dumping *d, const struct fd_facts *f, const void *name
 	if (!unix_name_is_path(e))
 		return 0;
 	text = arena_printf(d->a, "%.*s", (int)len, (const char *)name);
-	return dump_path(d, f, text, e);
+	return unix_path_dump(d, f, text, e);
 }
 
 /* ---- restore --------------------------------------------------------------------------------- */
@@ -155,7 +82,8 @@ static socklen_t address(const UnixSkEntry *e, struct sockaddr_un *ret)
 	*ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
 	if (len > sizeof(ret->sun_path))
 		len = sizeof(ret->sun_path); /* unix_name_check() has refused it */
-	memcpy(ret->sun_path, e->name.data, len);
+	if (len)
+		memcpy(ret->sun_path, e->name.data, len);
 	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
 }
 
@@ -178,13 +106,13 @@ static int enter(const UnixSkEntry *e, int *ret_back)
 	return 0;
 }
 
-static int leave(int back, int r)
+static int leave(const UnixSkEntry *e, int back, int r)
 {
 	auto_close int fd = back;
 
 	if (fd >= 0 && fchdir(fd) < 0 && r >= 0)
 		return err_set(errno, "go back to the working directory");
-	return r;
+	return fd < 0 ? r : err_ctx(r, "in %s", e->name_dir);
 }
 
 /*
@@ -233,7 +161,7 @@ int unix_name_check(const UnixSkEntry *e)
 	r = enter(e, &back);
 	if (r < 0)
 		return r;
-	r = leave(back, test_path(&sun, len, &st));
+	r = leave(e, back, test_path(&sun, len, &st));
 	return r < 0 ? r : 0;
 }
 
@@ -266,7 +194,7 @@ static int give_away(int fd, const UnixSkEntry *e)
 
 	if (!e->file_perms)
 		return 0;
-	file = ioctl(fd, SIOCUNIXFILE);
+	file = unix_path_open(fd);
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", file);
 	if (file < 0 || fchownat(file, "", e->file_perms->uid, e->file_perms->gid, AT_EMPTY_PATH) < 0 ||
 	    chmod(link, e->file_perms->mode & 07777) < 0)
@@ -309,7 +237,7 @@ int unix_name_bind(struct restoring *r, int fd, const UnixSkEntry *e)
 		return 0;
 	}
 	err = enter(e, &back);
-	return err < 0 ? err : leave(back, bind_path(r, fd, e, &sun, len));
+	return err < 0 ? err : leave(e, back, bind_path(r, fd, e, &sun, len));
 }
 
 int unix_name_connect(int fd, const UnixSkEntry *e)
@@ -323,7 +251,7 @@ int unix_name_connect(int fd, const UnixSkEntry *e)
 		return err;
 	if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0 || connect(fd, (const struct sockaddr *)&sun, len) < 0)
 		err = err_set(errno, "connect to unix socket %s", entry_text(e, text));
-	return leave(back, err);
+	return leave(e, back, err);
 }
 
 int unix_name_unlink(const UnixSkEntry *e)
@@ -337,5 +265,5 @@ int unix_name_unlink(const UnixSkEntry *e)
 	address(e, &sun);
 	if (unlink(path_of(&sun, path)) < 0 && errno != ENOENT)
 		err = err_set(errno, "unlink %s", path);
-	return leave(back, err);
+	return leave(e, back, err);
 }

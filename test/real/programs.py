@@ -142,16 +142,18 @@ def pipeline_running():
 
 # --- sqlite3 --------------------------------------------------------------------------------------------------------
 
+FEED = 'while sleep 0.01; do while IFS= read -r line; do echo "$line"; done; done <in | sqlite3 -batch db'
+
+
 class Shell:
-    """The sqlite3 program, fed through a fifo that stays open on our side."""
+    """The sqlite3 program, fed by a shell with the lines of a file that grows: all of it is in the tree, no end of a
+    pipe is outside."""
 
     def __init__(self):
         if not shutil.which('sqlite3'):
             raise Skipped('sqlite3 is not installed')
-        os.mkfifo('in')
-        self.fifo = os.open('in', os.O_RDWR | os.O_CLOEXEC)
-        with open('in') as i, open('out', 'a') as o, open('err', 'a') as e:
-            self.pid = box.spawn(['sqlite3', '-batch', 'db'], stdin=i, stdout=o, stderr=e)
+        with open('in', 'w'), open('out', 'a') as o, open('err', 'a') as e:
+            self.pid = box.spawn(['bash', '-c', FEED], stdout=o, stderr=e)
         self.asked = 0
 
     def __call__(self, sql):
@@ -160,7 +162,8 @@ class Shell:
         mark = f'-- {self.asked}'
         with open('out') as f:
             start = len(f.read())
-        os.write(self.fifo, f"{sql}\nSELECT '{mark}';\n".encode())
+        with open('in', 'a') as f:
+            f.write(f"{sql}\nSELECT '{mark}';\n")
 
         def answer():
             """sqlite3 to answer"""

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "base/trace.h"
+#include "kern/watchdog.h"
 
 enum { PAUSE_NS = 2000000, EVENT_STOP = 128 /* PTRACE_EVENT_STOP */ };
 
@@ -23,7 +24,11 @@ static int call(long r, pid_t tid, const char *what)
 
 int ptrace_seize(pid_t tid, unsigned long options)
 {
-	return call(ptrace(PTRACE_SEIZE, tid, NULL, options), tid, "seize");
+	long r = watchdog_call(ptrace(PTRACE_SEIZE, tid, NULL, options), -2L);
+
+	if (r == -2)
+		return err_say(EAGAIN, "ptrace seize of %d: it is in an exec that does not end", tid);
+	return call(r, tid, "seize");
 }
 
 int ptrace_interrupt(pid_t tid)
@@ -48,9 +53,9 @@ int ptrace_set_options(pid_t tid, unsigned long options)
 
 int ptrace_detach(pid_t tid, int sig)
 {
-	if (ptrace(PTRACE_DETACH, tid, NULL, (long)sig) < 0 && errno != ESRCH)
-		return err_set(errno, "ptrace detach of %d", tid);
-	return 0;
+	if (!ptrace(PTRACE_DETACH, tid, NULL, (long)sig))
+		return 0;
+	return errno == ESRCH ? 1 : err_set(errno, "ptrace detach of %d", tid);
 }
 
 static struct ptrace_stop stop_of(int status)

@@ -21,9 +21,17 @@
 
 #include "base/err.h"
 
-/* options: PTRACE_O_*. The thread goes on running. */
+/*
+ * options: PTRACE_O_*. The thread goes on running. -EAGAIN: stuck, ended by the watchdog (watchdog.h)
+ * that the caller has begun; it may have been seized or not.
+ */
 int ptrace_seize(pid_t tid, unsigned long options) must_check;
-/* Asks it to stop, in whatever it is doing; an interrupted call restarts or shows -EINTR as after any stop. */
+/*
+ * Asks it to stop, in whatever it is doing. A call that was interrupted shows -ERESTART* in rax with
+ * orig_rax >= 0: the kernel restarts it when the thread goes on, unless the registers are changed.
+ * A thread that is made to run code of ours may report one more EVENT or GROUP stop at
+ * once (a second interrupt, a SIGCONT to its process): continue it then.
+ */
 int ptrace_interrupt(pid_t tid) must_check;
 
 enum ptrace_stop_kind {
@@ -67,7 +75,7 @@ void ptrace_waiter_end(struct ptrace_waiter *w);
 
 int ptrace_cont(pid_t tid, int sig) must_check;
 int ptrace_syscall(pid_t tid, int sig) must_check; /* on to the next entry or exit of a system call */
-/* Lets it go; one in a group stop stays in it. A thread that is gone is no error. */
+/* Lets it go; one in a group stop stays in it. 1 if it is gone, dying or not stopped, which is no error. */
 int ptrace_detach(pid_t tid, int sig) must_check;
 int ptrace_set_options(pid_t tid, unsigned long options) must_check;
 

@@ -3,8 +3,8 @@
  * Stopping a process tree (seize.h). Runs in the engine, before it has other threads.
  *
  * Level by level: the tasks of one level are seized, waited for together, and
- * settled: a task is settled when its leader stands and as many threads stand as the
- * kernel counts in it, so nothing in it can make threads or children any more. Only then are
+ * settled: a task is settled when its leader stands and a listing of its threads has only
+ * such that stand, so nothing in it can make threads or children any more. Only then are
  * its children read, so that no fork is missed. What a level can still do to a level
  * above that was read already is to die and leave orphans: they go to the first living thread of a
  * subreaper or init, so at the end the leaders' lists are read again until nothing is new.
@@ -19,8 +19,9 @@
 #include "base/trace.h"
 #include "kern/seize_refuse.h"
 #include "kern/tracees.h"
+#include "kern/watchdog.h"
 
-enum { DEFAULT_TIMEOUT_MS = 10000 };
+enum { DEFAULT_TIMEOUT_MS = 10000, TRIES = 5 };
 
 struct member { /* a task of the tree, and what we know of it on the way */
 	struct seize_task task; /* first: handed out */
@@ -37,6 +38,7 @@ struct seizer {
 	struct tracees set;
 	struct member *by_pid; /* uthash */
 	struct ptrace_waiter waiter;
+	struct watchdog watchdog;
 	uint64_t timeout_ns;
 };
 
@@ -49,47 +51,68 @@ static void member_close(struct member *m)
 	m->task.proc_fd = -1;
 }
 
-/* Stops one thread of m, unless that has begun already. */
+/*
+ * Seizes a thread: 1 and the tracee, 0 if it is dead or stuck in an exec, or -errno. An exec in another
+ * thread puts that one in the leader's place between a failed seize and the look at
+ * the reason: what has no reason is tried again.
+ */
+static int member_seize(struct seizer *z, struct member *m, pid_t tid, struct tracee **ret_tracee)
+{
+	int r = 0;
+
+	for (int i = 0; i < TRIES; i++) {
+		r = tracees_seize(&z->set, tid, ret_tracee);
+		if (!r || r == -ESRCH || r == -EAGAIN)
+			return !r;
+		r = seize_explain(m->task.proc_fd, m->task.pid, tid, r, z->a);
+		if (!r || (r < 0 && r != -EPERM))
+			return r;
+		if (r > 0) {
+			r = tracees_adopt(&z->set, tid, ret_tracee);
+			return r < 0 ? r : 1;
+		}
+	}
+	return r;
+}
+
+/* Stops one thread of m: 0 if it stands already; 1 if that has only begun, or if it is dead or stuck; or -errno. */
 static int member_stop_thread(struct seizer *z, struct member *m, pid_t tid)
 {
 	struct tracee *t = tracees_find(&z->set, tid);
-	int r;
+	int r = 0;
 
 	if (!t || t->state == TRACEE_DIED) {
-		r = tracees_seize(&z->set, tid, &t);
-		if (r < 0)
-			return r == -ESRCH ? 0 : seize_explain(m->task.proc_fd, m->task.pid, tid, r, z->a);
+		r = member_seize(z, m, tid, &t);
+		if (r <= 0)
+			return r < 0 ? r : 1;
 		arena_add(z->a, &m->thread, &m->n_threads, t);
 	}
 	t->gen = m->gen;
-	return 0;
+	return r;
 }
 
-/* Stops the threads that are listed now; those that are not listed any more are forgotten. */
+/*
+ * Stops the threads that are listed now; those that are not listed any more are
+ * reaped (an exec killed them). 0 if all of them stand, 1 if there was any change, or -errno.
+ */
 static int member_list(struct seizer *z, struct member *m)
 {
 	pid_t *tids;
 	size_t n;
-	int r = proc_threads(m->task.proc_fd, z->a, &tids, &n);
+	int r = proc_threads(m->task.proc_fd, z->a, &tids, &n), news = r < 0;
 
 	m->gen++;
-	for (size_t i = 0; !r && i < n; i++)
+	for (size_t i = 0; r >= 0 && i < n; i++) {
 		r = member_stop_thread(z, m, tids[i]);
-	if (r < 0)
-		return is_gone(r) ? 0 : r;
-	for (size_t i = 0; i < m->n_threads; i++)
-		if (m->thread[i]->gen != m->gen && m->thread[i]->state == TRACEE_STOPPED)
-			tracees_expect(&z->set, m->thread[i]); /* killed by an exec: reap it */
-	return 0;
-}
-
-static size_t member_stopped(const struct member *m)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < m->n_threads; i++)
-		n += m->thread[i]->state == TRACEE_STOPPED;
-	return n;
+		news |= r != 0;
+	}
+	for (size_t i = 0; r >= 0 && i < m->n_threads; i++) {
+		if (m->thread[i]->gen == m->gen || m->thread[i]->state != TRACEE_STOPPED)
+			continue;
+		r = tracees_expect(&z->set, m->thread[i]);
+		news = 1;
+	}
+	return r < 0 && !is_gone(r) ? r : news;
 }
 
 static void member_end(struct member *m, bool zombie)
@@ -116,6 +139,8 @@ static bool member_lives(const struct member *m)
 /* The leader is dead: so is the task, or soon, unless other threads of it stand here alive. */
 static int member_settle_dead(struct seizer *z, struct member *m)
 {
+	int r;
+
 	if (m->task.stat.num_threads <= 1) {
 		member_end(m, m->task.stat.state == 'Z');
 		return 0;
@@ -123,7 +148,8 @@ static int member_settle_dead(struct seizer *z, struct member *m)
 	if (member_lives(m))
 		return err_say(ENOTSUP, "task %d (%s): its first thread has exited before the others, "
 			       "which is not supported yet", m->task.pid, m->task.stat.comm);
-	return member_list(z, m);
+	r = member_list(z, m);
+	return r < 0 ? r : 0;
 }
 
 /* One step towards a task that stands for good; m->settled tells. */
@@ -131,7 +157,6 @@ static int member_settle(struct seizer *z, struct member *m)
 {
 	struct tracee *leader = tracees_find(&z->set, m->task.pid);
 	struct proc_stat *stat = &m->task.stat;
-	size_t before = m->n_threads;
 	int r = proc_stat_read(m->task.proc_fd, 0, stat);
 
 	if (is_gone(r)) {
@@ -142,18 +167,19 @@ static int member_settle(struct seizer *z, struct member *m)
 		return r;
 	if (stat->state == 'Z' || stat->state == 'X')
 		return member_settle_dead(z, m);
-	if (!leader || leader->state == TRACEE_DIED) /* an exec in another thread has renewed it */
-		return member_stop_thread(z, m, m->task.pid);
-	if (stat->state != 't') {
-		tracees_expect(&z->set, leader);
-		return 0;
+	if (!leader || leader->state == TRACEE_DIED) { /* an exec in another thread has renewed it */
+		r = member_stop_thread(z, m, m->task.pid);
+		return r < 0 ? r : 0;
 	}
-	if (member_stopped(m) != stat->num_threads)
+	if (stat->state != 't')
+		return tracees_expect(&z->set, leader);
+	if (stat->num_threads > 1 || m->n_threads > 1) {
+		/* counting is not enough: an exec leaves us with records of threads that it killed */
 		r = member_list(z, m);
-	if (r < 0)
-		return r;
-	/* nothing new, nothing lost: what the kernel counts besides is just being reaped */
-	m->settled = !z->set.n_pending || (member_stopped(m) == stat->num_threads && m->n_threads == before);
+		if (r < 0)
+			return r;
+	}
+	m->settled = !r;
 	return 0;
 }
 
@@ -162,7 +188,7 @@ static int member_settle(struct seizer *z, struct member *m)
 static int tree_add(struct seizer *z, pid_t pid, struct seize_task *parent)
 {
 	struct member *m;
-	int fd;
+	int fd, r;
 
 	HASH_FIND(hh, z->by_pid, &pid, sizeof(pid), m);
 	if (m && !m->gone)
@@ -179,7 +205,8 @@ static int tree_add(struct seizer *z, pid_t pid, struct seize_task *parent)
 	HASH_ADD(hh, z->by_pid, task.pid, sizeof(pid), m);
 	arena_add(z->a, &z->out.tasks, &z->out.n_tasks, &m->task);
 	m->gen++;
-	return member_stop_thread(z, m, pid);
+	r = member_stop_thread(z, m, pid);
+	return r < 0 ? r : 0;
 }
 
 /* Settles the tasks from `from` on. */
@@ -190,6 +217,7 @@ static int tree_settle(struct seizer *z, size_t from)
 	while (again) {
 		struct tracee *late = NULL;
 		int r = tracees_wait(&z->set, &z->waiter, &late);
+
 		if (late)
 			return seize_late(late->tid, z->timeout_ns);
 		if (r < 0)
@@ -202,8 +230,11 @@ static int tree_settle(struct seizer *z, size_t from)
 				r = member_settle(z, m);
 			again = again || !m->settled;
 		}
-		if (!r && again && !z->set.n_pending) /* somebody is on his way out */
-			r = ptrace_waiter_pause(&z->waiter);
+		if (!r && again && !z->set.n_pending) { /* somebody is on his way out, or in an exec */
+			r = tracees_nudge(&z->set);
+			if (!r)
+				r = ptrace_waiter_pause(&z->waiter);
+		}
 		if (r < 0)
 			return r;
 	}
@@ -341,13 +372,18 @@ int seize_tree(pid_t root, uint64_t timeout_ns, struct arena *a, struct seize **
 	if (r < 0)
 		return r;
 	ptrace_waiter_begin(&z->waiter, trace_now_ns() + z->timeout_ns);
-	r = tree_stop(z, root);
+	r = watchdog_begin(&z->watchdog);
+	if (!r)
+		r = tree_stop(z, root);
 	if (!r)
 		r = tree_finish(z, root);
+	watchdog_end(&z->watchdog);
 	ptrace_waiter_end(&z->waiter);
 	if (r < 0) {
+		char *why = arena_strdup(a, err_text()); /* letting go has failures of its own */
+
 		seize_release(&z->out, 0);
-		return r;
+		return err_adopt(-r, why);
 	}
 	*ret_seize = &z->out;
 	return 0;

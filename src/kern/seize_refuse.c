@@ -30,6 +30,8 @@ int seize_explain(int proc_fd, pid_t pid, pid_t tid, int seize_error, struct are
 	r = proc_status_read(proc_fd, tid, a, &status);
 	if (r < 0)
 		return is_gone(r) ? 0 : r;
+	if (status.tracer_pid == gettid())
+		return 1;
 	if (status.tracer_pid)
 		return refuse_traced(status.tracer_pid, stat.comm, pid);
 	return err_set(-seize_error, "task %d (%s): stop thread %d by ptrace", pid, stat.comm, tid);

@@ -17,7 +17,8 @@ static inline bool is_gone(int r)
 
 /*
  * Why thread tid of the task behind proc_fd could not be seized (seize_error,
- * -errno): the reason with its sentence; 0 when it is dead or dying, which is no reason to give up.
+ * -errno): the reason with its sentence; 0 when it is dead or dying, which is no reason to give
+ * up; 1 when it is our own tracee already.
  */
 int seize_explain(int proc_fd, pid_t pid, pid_t tid, int seize_error, struct arena *a) must_check;
 /* -EINVAL if root is us or above us. */

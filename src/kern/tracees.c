@@ -2,11 +2,12 @@
 /* Threads being stopped together (tracees.h). */
 #include "kern/tracees.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/trace.h"
 
-enum { REAP_MS = 10000 };
+enum { DETACH_MS = 500, REAP_MS = 10000 };
 
 struct tracee *tracees_find(struct tracees *set, pid_t tid)
 {
@@ -16,7 +17,7 @@ struct tracee *tracees_find(struct tracees *set, pid_t tid)
 	return t;
 }
 
-void tracees_expect(struct tracees *set, struct tracee *t)
+static void push_pending(struct tracees *set, struct tracee *t)
 {
 	t->state = TRACEE_PENDING;
 	t->stop_sig = 0;
@@ -32,25 +33,32 @@ void tracees_expect(struct tracees *set, struct tracee *t)
 	set->pending[set->n_pending++] = t;
 }
 
-int tracees_seize(struct tracees *set, pid_t tid, struct tracee **ret_tracee)
+int tracees_expect(struct tracees *set, struct tracee *t)
 {
-	struct tracee *t;
-	int r = ptrace_seize(tid, 0);
+	int r = ptrace_interrupt(t->tid);
 
-	if (r < 0)
-		return r;
-	t = tracees_find(set, tid);
+	push_pending(set, t);
+	return r == -ESRCH || r == -EIO ? 0 : r; /* it died, or is not ours any more: waiting will tell */
+}
+
+int tracees_adopt(struct tracees *set, pid_t tid, struct tracee **ret_tracee)
+{
+	struct tracee *t = tracees_find(set, tid);
+
 	if (t) /* the number was used before, by one that died */
 		HASH_DEL(set->by_tid, t);
 	t = arena_alloc(set->a, sizeof(*t));
 	t->tid = tid;
 	HASH_ADD(hh, set->by_tid, tid, sizeof(tid), t);
-	tracees_expect(set, t);
-	r = ptrace_interrupt(tid); /* -ESRCH: it died, waiting will tell */
-	if (r < 0 && r != -ESRCH)
-		return r;
 	*ret_tracee = t;
-	return 0;
+	return tracees_expect(set, t);
+}
+
+int tracees_seize(struct tracees *set, pid_t tid, struct tracee **ret_tracee)
+{
+	int r = ptrace_seize(tid, 0);
+
+	return r < 0 ? r : tracees_adopt(set, tid, ret_tracee);
 }
 
 /* 1: it stands or died, 0: still on its way */
@@ -74,22 +82,45 @@ static int look_all(struct tracees *set)
 	size_t left = 0;
 
 	for (size_t i = 0; i < set->n_pending; i++) {
-		int r = look(set->pending[i]);
+		struct tracee *t = set->pending[i];
+		int r = t->state == TRACEE_PENDING ? look(t) : 1;
 
 		if (r < 0)
 			return r;
 		if (!r)
-			set->pending[left++] = set->pending[i];
+			set->pending[left++] = t;
 	}
 	set->n_pending = left;
+	return 0;
+}
+
+int tracees_nudge(struct tracees *set)
+{
+	struct tracee *t, *tmp;
+	int r;
+
+	HASH_ITER(hh, set->by_tid, t, tmp) {
+		r = 0;
+		if (t->state == TRACEE_STOPPED)
+			r = look(t);
+		else if (t->state == TRACEE_PENDING)
+			r = ptrace_interrupt(t->tid);
+		if (r == -ESRCH)
+			t->state = TRACEE_DIED;
+		else if (r < 0 && r != -EIO) /* -EIO: it is dying */
+			return r;
+	}
 	return 0;
 }
 
 int tracees_wait(struct tracees *set, struct ptrace_waiter *w, struct tracee **ret_late)
 {
 	for (;;) {
+		size_t before = set->n_pending;
 		int r = look_all(set);
 
+		if (r >= 0 && set->n_pending == before)
+			r = tracees_nudge(set);
 		if (r < 0 || !set->n_pending)
 			return r;
 		r = ptrace_waiter_pause(w);
@@ -100,33 +131,55 @@ int tracees_wait(struct tracees *set, struct ptrace_waiter *w, struct tracee **r
 	}
 }
 
-void tracees_detach(struct tracees *set)
+/* True when the thread is no business of ours any more. */
+static bool let_go(struct tracee *t)
 {
-	struct tracee *t, *tmp;
-
-	HASH_ITER(hh, set->by_tid, t, tmp) {
-		if (t->state == TRACEE_PENDING)
-			(void)(look(t) < 0); /* perhaps it stands by now */
-		if (t->state != TRACEE_DIED)
-			(void)(ptrace_detach(t->tid, 0) < 0); /* not standing: the kernel does it when the tracer exits */
+	if (t->state == TRACEE_PENDING && look(t) < 0)
+		t->state = TRACEE_LEFT;
+	if (t->state == TRACEE_STOPPED) {
+		/*
+		 * Not stopped after all: it was killed, and until we reap it its process cannot end for its
+		 * parent; or an exec has put a running thread in its place.
+		 */
+		if (ptrace_detach(t->tid, 0) == 1) {
+			t->state = TRACEE_PENDING;
+			(void)(ptrace_interrupt(t->tid) < 0);
+		} else {
+			t->state = TRACEE_LEFT;
+		}
 	}
+	return t->state != TRACEE_PENDING;
 }
 
-void tracees_reap(struct tracees *set)
+static bool is_dead(struct tracee *t)
+{
+	return t->state == TRACEE_DIED || t->state == TRACEE_LEFT || look(t) < 0 || t->state == TRACEE_DIED;
+}
+
+/* Until all are done with, some time at most. */
+static void finish_all(struct tracees *set, bool (*done)(struct tracee *t), uint64_t limit_ms)
 {
 	struct tracee *t, *tmp;
 	struct ptrace_waiter w;
 	size_t left;
 
-	ptrace_waiter_begin(&w, trace_now_ns() + REAP_MS * UINT64_C(1000000));
+	ptrace_waiter_begin(&w, trace_now_ns() + limit_ms * UINT64_C(1000000));
 	do {
 		left = 0;
-		HASH_ITER(hh, set->by_tid, t, tmp) {
-			if (t->state != TRACEE_DIED && look(t) >= 0 && t->state != TRACEE_DIED)
-				left++;
-		}
+		HASH_ITER(hh, set->by_tid, t, tmp)
+			left += !done(t);
 	} while (left && !ptrace_waiter_pause(&w));
 	ptrace_waiter_end(&w);
+}
+
+void tracees_detach(struct tracees *set)
+{
+	finish_all(set, let_go, DETACH_MS);
+}
+
+void tracees_reap(struct tracees *set)
+{
+	finish_all(set, is_dead, REAP_MS);
 }
 
 void tracees_drop(struct tracees *set)

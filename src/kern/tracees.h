@@ -18,7 +18,7 @@
 #include "base/err.h"
 #include "kern/ptrace.h"
 
-enum tracee_state { TRACEE_PENDING, TRACEE_STOPPED, TRACEE_DIED };
+enum tracee_state { TRACEE_PENDING, TRACEE_STOPPED, TRACEE_DIED, TRACEE_LEFT /* no business of ours any more */ };
 
 struct tracee {
 	pid_t tid;
@@ -39,17 +39,35 @@ struct tracee *tracees_find(struct tracees *set, pid_t tid);
 
 /*
  * Seizes and interrupts tid, which becomes pending; a dead tracee of that number is replaced. 0 and
- * *ret_tracee, or -errno with a trail: -ESRCH gone, -EPERM anything from a zombie to a rival tracer.
+ * *ret_tracee, or -errno with a trail: -ESRCH gone, -EPERM anything from a zombie to a rival tracer, -EAGAIN
+ * stuck in an exec.
  */
 int tracees_seize(struct tracees *set, pid_t tid, struct tracee **ret_tracee) must_check;
 
-/* Takes it for running again, after something else than we stopped it from being what it was. */
-void tracees_expect(struct tracees *set, struct tracee *t);
+/* The same for a thread that is our tracee already, by way of an exec that gave it another number. */
+int tracees_adopt(struct tracees *set, pid_t tid, struct tracee **ret_tracee) must_check;
+
+/*
+ * Interrupts it and takes it for running: at first, or again when an exec has made
+ * another thread of it (which may have been seized under another number, and missed its interrupt).
+ */
+int tracees_expect(struct tracees *set, struct tracee *t) must_check;
 
 /* Waits until nothing is pending: 0; or -ETIMEDOUT, and *ret_late is one that did not stop. */
 int tracees_wait(struct tracees *set, struct ptrace_waiter *w, struct tracee **ret_late) must_check;
 
-/* Lets all go that stand. The set stays, for tracees_reap() and tracees_drop(). */
+/*
+ * For when nothing moves; execs are why. One waits for the threads that it killed
+ * to be reaped, those that stand here included. And the thread that it puts in
+ * the leader's place may have been seized under its old number and have missed its
+ * interrupt, or not have been seized at all.
+ */
+int tracees_nudge(struct tracees *set) must_check;
+
+/*
+ * Lets all go, and reaps those that were killed. One that does not stop within half a second is left
+ * to the kernel, which detaches it when the tracer exits.
+ */
 void tracees_detach(struct tracees *set);
 /* After a SIGKILL to all: waits for their ends, 10 s at most. */
 void tracees_reap(struct tracees *set);

@@ -59,7 +59,7 @@ static char *name_given(struct arena *a, const struct map *m)
 {
 	const char *colon = strchr(m->name, ':');
 
-	if (strncmp(m->name, "[anon", 5) || !colon)
+	if (strncmp(m->name, "[anon", 5) != 0 || !colon)
 		return NULL;
 	return arena_printf(a, "%.*s", (int)strlen(colon) - 2, colon + 1);
 }
@@ -75,6 +75,7 @@ int vma_fill(struct arena *a, const struct map *m, VmaEntry *v)
 		v->flags |= MAP_GROWSDOWN;
 	if (has(m, MAP_VM_LO))
 		v->flags |= MAP_LOCKED;
+	v->has_lock_on_fault = v->lock_on_fault = has(m, MAP_VM_LF);
 	if (has(m, MAP_VM_NR))
 		v->flags |= MAP_NORESERVE;
 	if (has(m, MAP_VM_DP))

@@ -53,7 +53,7 @@ int main(void)
 				      MADV_WIPEONFORK };
 	enum { ADVICE = sizeof(advice) / sizeof(advice[0]) };
 	char *advised[ADVICE], *shared, *private, *shared_ro, *through_ro, *none, *ro, *locked, *guarded, *grows, *named, *zero, *odd;
-	char *noreserve, *big, buf[PAGE];
+	char *noreserve, *big, *on_fault_locked, *none_locked, buf[PAGE];
 	struct sigaction sa = { .sa_handler = on_fault };
 	int rw = open("data", O_RDWR | O_CREAT, 0644), rd, guards;
 	struct stat st;
@@ -86,6 +86,11 @@ int main(void)
 	CHECK(!mprotect(ro, PAGE, PROT_READ), "mprotect");
 	locked = anon(4 * PAGE, PROT_READ | PROT_WRITE, 0);
 	CHECK(!mlock(locked + PAGE, PAGE), "mlock");
+	on_fault_locked = anon(4 * PAGE, PROT_READ | PROT_WRITE, 0);
+	on_fault_locked[2 * PAGE] = 'l';
+	CHECK(!mlock2(on_fault_locked, 4 * PAGE, MLOCK_ONFAULT), "mlock2");
+	none_locked = anon(PAGE, PROT_NONE, 0);
+	CHECK(mlock(none_locked, PAGE) < 0 && errno == ENOMEM, "mlock without access");
 	noreserve = anon(256 * MIB, PROT_READ | PROT_WRITE, MAP_NORESERVE);
 	noreserve[128 * MIB] = 'n';
 	grows = mmap((void *)0x10000000000, 4 * PAGE, PROT_READ | PROT_WRITE,
@@ -123,6 +128,7 @@ int main(void)
 		CHECK(advised[i][PAGE] == (char)i && advised[i][0] == 0, "advised %d", advice[i]);
 	CHECK(!readable(none) && !mprotect(none, MIB, PROT_READ) && none[0] == 0, "PROT_NONE");
 	CHECK(ro[1] == 'r' && readable(ro), "read-only memory");
+	CHECK(on_fault_locked[2 * PAGE] == 'l' && !readable(none_locked), "locked in other ways");
 	CHECK(locked[PAGE] == 0 && noreserve[128 * MIB] == 'n' && noreserve[0] == 0, "contents");
 	CHECK(grows[0] == 'g' && readable(grows - 1), "the stack does not grow");
 	for (int i = 0; i < 8 && guards; i++)

@@ -116,7 +116,7 @@ static int add_as(int ep, int src, int number, const EventpollTfdEntry *w)
 	err = add(ep == number ? ep_moved : ep, number, w);
 	if (there < 0)
 		close(number);
-	else if (dup3(saved, number, there & FD_CLOEXEC ? O_CLOEXEC : 0) < 0 && !err)
+	else if (dup3(saved, number, (there & FD_CLOEXEC) ? O_CLOEXEC : 0) < 0 && !err)
 		err = err_set(errno, "bring back descriptor %d", number);
 	return err;
 }
@@ -152,7 +152,7 @@ static void emit_add(struct prog *p, const struct snap_task *t, int ep_tfd, int 
 	const struct epoll_event ev = { .events = w->events, .data.u64 = w->data };
 	uint64_t number = watch_key(w), ev_va = prog_data(p->space, &ev, sizeof(ev));
 	const FdinfoEntry *there = watch_fd_of_number(t, (uint32_t)number);
-	struct prog_rec *saved = NULL, *back;
+	struct prog_rec *saved = NULL;
 	bool move = (int)number != from;
 
 	prog_label(p, "epoll %d: watch signalfd %d", ep_tfd, from);
@@ -165,7 +165,8 @@ static void emit_add(struct prog *p, const struct snap_task *t, int ep_tfd, int 
 	else
 		prog_sys(p, SYS_epoll_ctl, (uint64_t)ep_tfd, EPOLL_CTL_ADD, number, ev_va);
 	if (saved) {
-		back = prog_sys(p, SYS_dup3, 0, number, there->flags & FD_CLOEXEC ? O_CLOEXEC : 0);
+		struct prog_rec *back = prog_sys(p, SYS_dup3, 0, number, (there->flags & FD_CLOEXEC) ? O_CLOEXEC : 0);
+
 		prog_ref(p, back, 0, saved);
 		prog_ref(p, prog_sys(p, SYS_close, 0), 0, saved);
 	} else if (move) {

@@ -27,7 +27,7 @@ static int eventfd_dump(struct dumping *d, const struct fd_facts *f, FileEntry *
 	int err;
 
 	err = description_info(d, f, &info);
-	if (!err)
+	if (err >= 0)
 		err = fdinfo_eventfd(&info, &now);
 	if (err < 0)
 		return err;

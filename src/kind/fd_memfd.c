@@ -56,7 +56,7 @@ static int memfd_open(struct restoring *r, const FileEntry *e)
 	uint64_t shmid;
 	int err = shmem_of_file(r, e, &shmid);
 
-	if (!err)
+	if (err >= 0)
 		err = shmem_open(r, shmid);
 	if (err < 0)
 		return err;

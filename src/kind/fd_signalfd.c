@@ -24,7 +24,7 @@ static int signalfd_dump(struct dumping *d, const struct fd_facts *f, FileEntry 
 	int err;
 
 	err = description_info(d, f, &info);
-	if (!err)
+	if (err >= 0)
 		err = fdinfo_signalfd(&info, &sgfd->sigmask);
 	if (err < 0)
 		return err;

@@ -48,7 +48,7 @@ static int ask(struct dumping *d, const struct fd_facts *f, struct fdinfo_timerf
 	int err;
 
 	err = description_info(d, f, &info);
-	if (!err)
+	if (err >= 0)
 		err = fdinfo_timerfd(&info, ret);
 	if (err < 0 || ret->value_sec || ret->value_nsec || !(ret->interval_sec || ret->interval_nsec))
 		return err;
@@ -57,7 +57,7 @@ static int ask(struct dumping *d, const struct fd_facts *f, struct fdinfo_timerf
 		return err_set(errno, "timerfd_gettime()");
 	own.fdinfo = "";
 	err = description_info(d, &own, &info);
-	if (!err)
+	if (err >= 0)
 		err = fdinfo_timerfd(&info, ret);
 	if (err < 0)
 		return err;
@@ -160,7 +160,7 @@ static int timerfd_open(struct restoring *r, const FileEntry *e)
 	if (fd < 0)
 		return err_set(errno, "timerfd_create(%u)", e->tfd->clockid);
 	err = arm(fd, e->tfd);
-	if (!err)
+	if (err >= 0)
 		err = description_flags(fd, e->tfd->flags);
 	return err < 0 ? err : take_fd(&fd);
 }

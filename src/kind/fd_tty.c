@@ -199,7 +199,7 @@ static int tty_dump(struct dumping *d, const struct fd_facts *f, FileEntry *e)
 	TtyInfoEntry *info = NULL;
 	int err = terminal_get(d, f, &info);
 
-	if (err < 0)
+	if (!info)
 		return err;
 	tty->id = e->id;
 	tty->tty_info_id = info->id;

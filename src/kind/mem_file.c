@@ -119,7 +119,7 @@ static int file_dump(struct dumping *d, struct dump_task *t, const struct map *m
 	uint32_t id;
 	int err = vma_fill(d->a, m, v);
 
-	if (!err)
+	if (err >= 0)
 		err = file_id(d, t, m, &id);
 	if (err < 0)
 		return err;

@@ -79,7 +79,7 @@ static int shmem_map(struct restoring *r, const struct snap_task *t, const VmaEn
 {
 	bool shared = (v->flags & MAP_TYPE) != MAP_PRIVATE;
 	bool writable = !v->has_fdflags || (v->fdflags & O_ACCMODE) == O_RDWR || v->prot & PROT_WRITE;
-	uint64_t shmid;
+	uint64_t shmid = 0;
 	int fd;
 
 	(void)t;

@@ -153,23 +153,18 @@ static int object_make(const struct object *o)
 	return err < 0 ? err : take_fd(&fd);
 }
 
-static int object_get(struct restoring *r, uint64_t shmid, struct object **ret)
+static int in_no_image(uint64_t shmid)
 {
-	struct object *o = object_find(objects(r), shmid);
-
-	if (!o)
-		return err_say(EINVAL, "shared memory object %" PRIu64 " is in no image", shmid);
-	*ret = o;
-	return 0;
+	return err_say(EINVAL, "shared memory object %" PRIu64 " is in no image", shmid);
 }
 
 int shmem_open(struct restoring *r, uint64_t shmid)
 {
-	struct object *o;
-	int err = object_get(r, shmid, &o);
+	struct object *o = object_find(objects(r), shmid);
+	int err;
 
-	if (err < 0 || o->fd >= 0)
-		return err < 0 ? err : o->fd;
+	if (!o || o->fd >= 0)
+		return o ? o->fd : in_no_image(shmid);
 	err = object_make(o);
 	if (err >= 0)
 		err = restoring_adopt(r, err);
@@ -180,24 +175,23 @@ int shmem_open(struct restoring *r, uint64_t shmid)
 
 int shmem_size(struct restoring *r, uint64_t shmid, uint64_t *ret_size)
 {
-	struct object *o;
-	int err = object_get(r, shmid, &o);
+	const struct object *o = object_find(objects(r), shmid);
 
-	if (!err)
-		*ret_size = o->size;
-	return err;
+	if (!o)
+		return in_no_image(shmid);
+	*ret_size = o->size;
+	return 0;
 }
 
 int shmem_open_for_map(struct restoring *r, uint64_t shmid, bool writable)
 {
 	int fd = shmem_open(r, shmid);
-	struct object *o;
+	struct object *o = object_find(objects(r), shmid);
 
-	if (fd < 0 || writable)
+	if (fd < 0 || writable || !o)
 		return fd;
-	fd = object_get(r, shmid, &o);
-	if (fd < 0 || o->ro_fd >= 0)
-		return fd < 0 ? fd : o->ro_fd;
+	if (o->ro_fd >= 0)
+		return o->ro_fd;
 	fd = description_reopen(o->fd, O_RDONLY);
 	if (fd >= 0)
 		fd = restoring_adopt(r, fd);

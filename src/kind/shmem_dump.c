@@ -105,9 +105,10 @@ int shmem_of(struct dumping *d, const struct fd_facts *f, uint32_t *ret_inode_id
 	o = object_find(objects(d), f->st.st_ino);
 	if (!o)
 		err = object_add(d, f, &o);
-	if (!err)
-		*ret_inode_id = (uint32_t)o->inode->inode_id;
-	return err;
+	if (!o)
+		return err;
+	*ret_inode_id = (uint32_t)o->inode->inode_id;
+	return 0;
 }
 
 size_t shmem_list(const struct dumping *d, struct shmem_object *const **ret_objects)

@@ -13,6 +13,7 @@ import os
 import re
 import shlex
 import signal
+import time
 
 import box
 import facts
@@ -75,7 +76,12 @@ def passes(pid, when):
 
 
 def same(before, when, changes=()):
-    d = facts.differences(before, facts.tree(box.pids()), changes)
+    """The facts are as before; a thread may need a moment to get back into the call in which it waited."""
+    for _ in range(100):
+        d = facts.differences(before, facts.tree(box.pids()), changes)
+        if not d:
+            break
+        time.sleep(0.02)
     for x in d:
         print(f'{when}: {x}')
     check(not d, f'{when}: {d[0] if d else ""}' + (f' (and {len(d) - 1} more)' if len(d) > 1 else ''))

@@ -66,7 +66,7 @@ static int mount_of(int dirfd, const char *path, uint64_t *ret_id)
 /* Could a file be made at name that is on the mount of f? Looks at the nearest directory that is left. */
 static bool mount_is_same(struct arena *a, int fd, const char *name)
 {
-	uint64_t file_mnt, dir_mnt;
+	uint64_t file_mnt = 0, dir_mnt = 0;
 	int r = -ENOENT;
 
 	while (r == -ENOENT && strcmp(name, "/")) {

@@ -19,23 +19,17 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/io.h"
 #include "kind/borrowed.h"
 #include "kind/description.h"
 #include "kind/file_place.h"
+#include "kind/ghost_image.h"
 #include "kind/reg_file.h"
 
-enum { COPY_LEN = 256 * 1024 };
-
 struct ghost {
-	struct restoring *r;
-	uint32_t id;
-	const GhostFileEntry *entry;
-	struct img_msgs msgs;
+	struct ghost_image img;
 	struct ghost_name **names; /* those it has at the moment; the first made it */
 	size_t nnames;
 };
@@ -52,31 +46,8 @@ static const RegFileEntry *reg_of(struct restoring *r, const struct remap *row)
 	return e ? e->reg : NULL;
 }
 
-static int ghost_load(struct restoring *r, uint32_t id, struct ghost *ret)
-{
-	*ret = (struct ghost){ .r = r, .id = id };
-	if (img_read_all(r->dirfd, IMG_GHOST_FILE, id, r->a, &ret->msgs) < 0)
-		return err_ctx(-EINVAL, "deleted file");
-	ret->entry = (const GhostFileEntry *)ret->msgs.v[0].msg;
-	return 0;
-}
-
-static int chunks_check(const struct ghost *g)
-{
-	uint64_t size = g->entry->has_size ? g->entry->size : INT64_MAX;
-
-	for (size_t i = 1; i < g->msgs.n; i++) {
-		const GhostChunkEntry *c = (const GhostChunkEntry *)g->msgs.v[i].msg;
-
-		if (size > INT64_MAX || c->off > size || c->len > size - c->off)
-			return err_say(EINVAL, "ghost-file-%x.img: entry %zu: data at %" PRIu64 " lies outside of the file's %" PRIu64 " bytes",
-				       g->id, i, c->off, size);
-	}
-	return 0;
-}
-
 /* A fifo that its entry takes for something else would be opened without end. */
-static int type_check(const struct ghost *g, const RegFileEntry *m)
+static int type_check(const struct ghost_image *g, const RegFileEntry *m)
 {
 	mode_t type = (mode_t)g->entry->mode & S_IFMT;
 
@@ -89,27 +60,12 @@ static int type_check(const struct ghost *g, const RegFileEntry *m)
 
 int ghost_check(struct restoring *r, const struct remap *row)
 {
-	struct ghost g;
-	int err = ghost_load(r, row->remap_id, &g);
+	struct ghost_image g;
+	int err = ghost_image_load(r, row->remap_id, &g);
 
 	if (!err)
 		err = type_check(&g, reg_of(r, row));
-	if (err < 0)
-		return err;
-	switch (g.entry->mode & S_IFMT) {
-	case S_IFREG:
-		return chunks_check(&g);
-	case S_IFLNK:
-		return g.entry->symlnk_target ? 0 : err_say(EINVAL, "ghost-file-%x.img: a symbolic link without target", g.id);
-	case S_IFDIR:
-	case S_IFIFO:
-	case S_IFCHR:
-	case S_IFBLK:
-		return 0;
-	default:
-		return err_say(ENOTSUP, "ghost-file-%x.img: a deleted %s is not supported yet", g.id,
-			       file_place_type(g.entry->mode));
-	}
+	return err < 0 ? err : ghost_image_check(&g);
 }
 
 /* ---- the name -------------------------------------------------------------------------------- */
@@ -143,10 +99,10 @@ static int inode_link(const char *path, void *arg)
 
 static struct ghost_name *name_add(struct ghost *g, const char *want)
 {
-	struct ghost_name *n = arena_alloc(g->r->a, sizeof(*n));
+	struct ghost_name *n = arena_alloc(g->img.r->a, sizeof(*n));
 
 	n->want = want;
-	arena_add(g->r->a, &g->names, &g->nnames, n);
+	arena_add(g->img.r->a, &g->names, &g->nnames, n);
 	return n;
 }
 
@@ -159,7 +115,7 @@ static const char *name_take(struct ghost *g, const char *want)
 		if (!strcmp(g->names[i]->want, want))
 			return g->names[i]->at.path;
 	n = name_add(g, want);
-	if (borrowed_take(&n->at, g->r->a, want, inode_link, (void *)g->names[0]->at.path) == 0)
+	if (borrowed_take(&n->at, g->img.r->a, want, inode_link, (void *)g->names[0]->at.path) == 0)
 		return n->at.path;
 	g->nnames--;
 	return NULL;
@@ -170,7 +126,7 @@ static void names_drop(struct ghost *g)
 	while (g->nnames) {
 		struct ghost_name *n = g->names[--g->nnames];
 
-		if (S_ISDIR(g->entry->mode))
+		if (S_ISDIR(g->img.entry->mode))
 			rmdir(n->at.path);
 		else
 			unlink(n->at.path);
@@ -178,78 +134,11 @@ static void names_drop(struct ghost *g)
 	}
 }
 
-/* ---- what is in it --------------------------------------------------------------------------- */
-
-static int run_copy(int img_fd, uint64_t from, uint64_t len, int fd, uint64_t to, uint8_t *buf)
-{
-	while (len) {
-		ssize_t got = io_pread(img_fd, buf, len < COPY_LEN ? len : COPY_LEN, from);
-		int err;
-
-		if (got <= 0)
-			return err_set(got < 0 ? (int)-got : EIO, "read at offset %" PRIu64, from);
-		err = io_pwrite(fd, buf, (size_t)got, to);
-		if (err < 0)
-			return err_set(-err, "write its contents");
-		from += (uint64_t)got;
-		to += (uint64_t)got;
-		len -= (uint64_t)got;
-	}
-	return 0;
-}
-
-static int contents_copy(const struct ghost *g, int fd)
-{
-	auto_close int img_fd = img_open(g->r->dirfd, IMG_GHOST_FILE, g->id);
-	auto_free uint8_t *buf = malloc(COPY_LEN);
-	const struct img_msg *v = g->msgs.v;
-	int err = img_fd;
-
-	if (err >= 0 && !buf)
-		err = err_set(ENOMEM, "buffer for a deleted file");
-	if (err >= 0)
-		err = run_copy(img_fd, v[0].payload_off, v[0].payload_len, fd, 0, buf);
-	for (size_t i = 1; err >= 0 && i < g->msgs.n; i++)
-		err = run_copy(img_fd, v[i].payload_off, v[i].payload_len, fd, ((const GhostChunkEntry *)v[i].msg)->off, buf);
-	if (err >= 0 && g->entry->has_size && ftruncate(fd, (off_t)g->entry->size) < 0)
-		err = err_set(errno, "set its size to %" PRIu64, g->entry->size);
-	return err_ctx(err < 0 ? err : 0, "ghost-file-%x.img", g->id);
-}
-
-/* fd may be O_PATH. Times come last: everything else changes them. */
-static int attributes_set(const GhostFileEntry *g, int fd)
-{
-	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_nsec = UTIME_OMIT } };
-	char self[64];
-
-	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
-	if (fchownat(fd, "", g->uid, g->gid, AT_EMPTY_PATH) < 0)
-		return err_set(errno, "give a deleted file back to user %u", g->uid);
-	if (S_ISLNK(g->mode))
-		return 0;
-	if (chmod(self, g->mode & 07777) < 0)
-		return err_set(errno, "set the mode of a deleted file");
-	if (g->atim && g->mtim) {
-		times[0] = (struct timespec){ (time_t)g->atim->tv_sec, (long)g->atim->tv_usec * 1000 };
-		times[1] = (struct timespec){ (time_t)g->mtim->tv_sec, (long)g->mtim->tv_usec * 1000 };
-	}
-	if (utimensat(AT_FDCWD, self, times, 0) < 0)
-		return err_set(errno, "set the times of a deleted file");
-	return 0;
-}
-
-static int ghost_fill(const struct ghost *g, int fd)
-{
-	int err = S_ISREG(g->entry->mode) ? contents_copy(g, fd) : 0;
-
-	return err < 0 ? err : attributes_set(g->entry, fd);
-}
-
 /* ---- its descriptions ------------------------------------------------------------------------ */
 
 static int row_open_named(struct ghost *g, struct remap *row)
 {
-	const RegFileEntry *m = reg_of(g->r, row);
+	const RegFileEntry *m = reg_of(g->img.r, row);
 	const char *path;
 
 	if (!m)
@@ -262,11 +151,11 @@ static int row_open_named(struct ghost *g, struct remap *row)
 
 static int rows_open_named(struct ghost *g)
 {
-	struct remap_table *t = remap_table(g->r);
+	struct remap_table *t = remap_table(g->img.r);
 	int err = 0;
 
 	for (size_t i = 0; !err && i < t->n; i++)
-		if (t->v[i].type == REMAP_TYPE__GHOST && t->v[i].remap_id == g->id)
+		if (t->v[i].type == REMAP_TYPE__GHOST && t->v[i].remap_id == g->img.id)
 			err = row_open_named(g, &t->v[i]);
 	return err;
 }
@@ -274,8 +163,8 @@ static int rows_open_named(struct ghost *g)
 static int ghost_open_named(struct ghost *g, const char *name)
 {
 	struct ghost_name *n = name_add(g, name);
-	int made = borrowed_take(&n->at, g->r->a, name, inode_make, (void *)g->entry), err;
-	auto_close int fd = S_ISREG(g->entry->mode) ? made : -1;
+	int made = borrowed_take(&n->at, g->img.r->a, name, inode_make, (void *)g->img.entry), err;
+	auto_close int fd = S_ISREG(g->img.entry->mode) ? made : -1;
 
 	if (made < 0)
 		return made;
@@ -285,7 +174,7 @@ static int ghost_open_named(struct ghost *g, const char *name)
 	if (!err && fd < 0)
 		err = err_set(errno, "open %s", n->at.path);
 	names_drop(g);
-	return err < 0 ? err : ghost_fill(g, fd);
+	return err < 0 ? err : ghost_image_fill(&g->img, fd);
 }
 
 /* ---- files without a name -------------------------------------------------------------------- */
@@ -307,16 +196,16 @@ static int nameless_make(const char *path, void *arg)
 /* The first description makes the file; others are opened anew through its descriptor. */
 static int rows_open_nameless(struct ghost *g, struct remap *first, int fd)
 {
-	struct remap_table *t = remap_table(g->r);
+	struct remap_table *t = remap_table(g->img.r);
 
 	for (size_t i = 0; i < t->n; i++) {
 		struct remap *row = &t->v[i];
 		char self[64];
 
-		if (row->type != REMAP_TYPE__GHOST || row->remap_id != g->id || row == first)
+		if (row->type != REMAP_TYPE__GHOST || row->remap_id != g->img.id || row == first)
 			continue;
 		snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
-		row->fd = reg_of(g->r, row) ? reg_file_open(self, reg_of(g->r, row)) : -EINVAL;
+		row->fd = reg_of(g->img.r, row) ? reg_file_open(self, reg_of(g->img.r, row)) : -EINVAL;
 		if (row->fd < 0)
 			return row->fd;
 		row->opened = true;
@@ -327,7 +216,7 @@ static int rows_open_nameless(struct ghost *g, struct remap *first, int fd)
 static int ghost_open_nameless(struct ghost *g, struct remap *first, const RegFileEntry *m)
 {
 	struct borrowed at;
-	auto_close int fd = borrowed_take(&at, g->r->a, m->name, nameless_make, (void *)m), fill = -1;
+	auto_close int fd = borrowed_take(&at, g->img.r->a, m->name, nameless_make, (void *)m), fill = -1;
 	int err;
 
 	if (fd < 0)
@@ -337,7 +226,7 @@ static int ghost_open_nameless(struct ghost *g, struct remap *first, const RegFi
 	fill = err < 0 ? -1 : description_reopen(fd, O_RDWR);
 	if (err < 0 || fill < 0)
 		return err < 0 ? err : fill;
-	err = ghost_fill(g, fill);
+	err = ghost_image_fill(&g->img, fill);
 	if (!err && m->pos && lseek(fd, (off_t)m->pos, SEEK_SET) < 0)
 		err = err_set(errno, "%s: go to position %" PRIu64, m->name, m->pos);
 	if (err < 0)
@@ -350,11 +239,11 @@ static int ghost_open_nameless(struct ghost *g, struct remap *first, const RegFi
 /* The row whose description makes the file, if it never had a name. */
 static struct remap *nameless_first(struct ghost *g)
 {
-	struct remap_table *t = remap_table(g->r);
+	struct remap_table *t = remap_table(g->img.r);
 
 	for (size_t i = 0; i < t->n; i++)
-		if (t->v[i].type == REMAP_TYPE__GHOST && t->v[i].remap_id == g->id && reg_of(g->r, &t->v[i]) &&
-		    is_nameless(reg_of(g->r, &t->v[i])))
+		if (t->v[i].type == REMAP_TYPE__GHOST && t->v[i].remap_id == g->img.id && reg_of(g->img.r, &t->v[i]) &&
+		    is_nameless(reg_of(g->img.r, &t->v[i])))
 			return &t->v[i];
 	return NULL;
 }
@@ -362,12 +251,12 @@ static struct remap *nameless_first(struct ghost *g)
 static int ghost_open_all(struct restoring *r, struct remap *row)
 {
 	struct remap *first;
-	struct ghost g;
-	int err = ghost_load(r, row->remap_id, &g);
+	struct ghost g = { 0 };
+	int err = ghost_image_load(r, row->remap_id, &g.img);
 
 	if (err < 0)
 		return err;
-	first = S_ISREG(g.entry->mode) ? nameless_first(&g) : NULL;
+	first = S_ISREG(g.img.entry->mode) ? nameless_first(&g) : NULL;
 	return first ? ghost_open_nameless(&g, first, reg_of(r, first)) : ghost_open_named(&g, reg_of(r, row)->name);
 }
 

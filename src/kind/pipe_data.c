@@ -32,20 +32,30 @@ static bool polls(int fd, short event)
 	return poll(&p, 1, 0) == 1 && p.revents & event;
 }
 
+static int pair_make(int *ret_in, int *ret_out)
+{
+	int pair[2];
+
+	if (pipe2(pair, O_CLOEXEC | O_NONBLOCK) < 0)
+		return err_set(errno, "pipe()");
+	*ret_in = pair[0];
+	*ret_out = pair[1];
+	return 0;
+}
+
 /* Is there a writer? fd is a read end, len bytes are queued. */
 static int writer_exists(int fd, int len, bool *ret)
 {
 	auto_close int in = -1, out = -1;
-	int pair[2];
 	ssize_t r;
+	int err;
 
 	*ret = !polls(fd, POLLHUP);
 	if (!*ret || len)
 		return 0;
-	if (pipe2(pair, O_CLOEXEC | O_NONBLOCK) < 0)
-		return err_set(errno, "pipe()");
-	in = pair[0];
-	out = pair[1];
+	err = pair_make(&in, &out);
+	if (err < 0)
+		return err;
 	r = tee(fd, out, 1, SPLICE_F_NONBLOCK);
 	if (r < 0 && errno != EAGAIN)
 		return err_set(errno, "look into it");
@@ -69,13 +79,11 @@ static int queue_read(struct dumping *d, int in, size_t len, uint8_t **ret)
 static int queue_copy(struct dumping *d, int fd, uint32_t size, size_t len, uint8_t **ret)
 {
 	auto_close int in = -1, out = -1;
-	int pair[2];
+	int err = pair_make(&in, &out);
 	ssize_t got;
 
-	if (pipe2(pair, O_CLOEXEC | O_NONBLOCK) < 0)
-		return err_set(errno, "pipe()");
-	in = pair[0];
-	out = pair[1];
+	if (err < 0)
+		return err;
 	if ((uint32_t)fcntl(out, F_GETPIPE_SZ) != size && fcntl(out, F_SETPIPE_SZ, size) < 0)
 		return err_set(errno, "make a pipe of %u bytes to copy it to", size);
 	got = tee(fd, out, len, SPLICE_F_NONBLOCK);

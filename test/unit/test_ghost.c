@@ -204,6 +204,30 @@ static void test_images_that_lie(void **state)
 	only("f");
 }
 
+/* Older images have the contents in one piece behind the entry. */
+static void test_an_image_without_chunks(void **state)
+{
+	struct files_fixture *x = *state;
+	GhostFileEntry *g = arena_msg(x->d.a, ghost_file_entry, GhostFileEntry);
+	RemapFilePathEntry *row = arena_msg(x->d.a, remap_file_path_entry, RemapFilePathEntry);
+	int fd = open("f", O_RDWR | O_CREAT, 0600), img_fd;
+
+	assert_int_equal(files_dump_fd(x, fd, 1), 0);
+	unlink("f");
+	g->mode = S_IFREG | 0600;
+	g->uid = getuid();
+	g->gid = getgid();
+	img_fd = img_create(x->r.dirfd, IMG_GHOST_FILE, 3);
+	assert_int_equal(img_append(img_fd, IMG_GHOST_FILE, 3, &g->base), 0);
+	assert_int_equal(write(img_fd, "in one piece", 12), 12);
+	close(img_fd);
+	row->orig_id = 1;
+	row->remap_id = 3 | 1u << 31; /* no type: this bit says ghost */
+	snap_add(x->d.snap, IMG_REMAP_FPATH, &row->base);
+	holds(restored(x, 1), "in one piece");
+	only("");
+}
+
 #define GHOST_TEST(fn) cmocka_unit_test_setup_teardown(fn, files_setup, files_teardown)
 
 int main(void)
@@ -216,6 +240,7 @@ int main(void)
 		GHOST_TEST(test_the_limit),
 		GHOST_TEST(test_a_hard_link_elsewhere),
 		GHOST_TEST(test_images_that_lie),
+		GHOST_TEST(test_an_image_without_chunks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

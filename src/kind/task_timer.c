@@ -182,13 +182,24 @@ static int timer_check(struct restoring *r, const struct snap_task *t)
 	return 0;
 }
 
+/*
+ * The kernel starts ITIMER_REAL again only when its signal is taken: while that is pending (always, if it fires in a
+ * task that stands still to be dumped) no time is left but there is an interval. Starting it with 0 would stop it for good.
+ */
+static bool itimer_fired(uint64_t which, const ItimerEntry *e)
+{
+	return which == ITIMER_REAL && (e->isec || e->iusec) && !e->vsec && !e->vusec;
+}
+
 static void emit_itimer(struct prog *p, uint64_t which, const ItimerEntry *e)
 {
 	struct spec s;
 
-	if (!e || (!e->vsec && !e->vusec))
+	if (!e || (!e->vsec && !e->vusec && !itimer_fired(which, e)))
 		return;
 	s = (struct spec){ (int64_t)e->isec, (int64_t)e->iusec, (int64_t)e->vsec, (int64_t)e->vusec };
+	if (itimer_fired(which, e))
+		s.vfrac = 1;
 	prog_label(p, "start interval timer %" PRIu64, which);
 	prog_sys(p, SYS_setitimer, which, prog_data(p->space, &s, sizeof(s)), 0);
 }

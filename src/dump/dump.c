@@ -14,17 +14,17 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/guard.h"
 #include "base/log.h"
 #include "base/script.h"
 #include "base/stage.h"
 #include "base/trace.h"
-#include "dump/cancel.h"
 #include "dump/dt.h"
 #include "kind/shmem.h"
 
 static int checked(int err)
 {
-	return err < 0 ? err : cancel_check();
+	return err < 0 ? err : guard_check();
 }
 
 static int stage_pre_dump(void *ctx)
@@ -209,7 +209,7 @@ static int stage_save(void *ctx)
 		err = write_stats(d);
 	if (err < 0)
 		return err;
-	cancel_too_late();
+	guard_too_late();
 	return imgdir_commit(d->kinds.dir, d->snap->inventory);
 }
 
@@ -259,5 +259,5 @@ int dump_run(const struct opts *o)
 {
 	struct opts copy = *o;
 
-	return cancel_guard(run, &copy);
+	return guard_run(run, &copy, true);
 }

@@ -7,10 +7,10 @@
 #include <sys/mman.h>
 
 #include "base/cleanup.h"
+#include "base/guard.h"
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/trace.h"
-#include "dump/cancel.h"
 #include "dump/dt.h"
 #include "kern/pagemap.h"
 #include "kind/shmem.h"
@@ -185,7 +185,7 @@ static int collect(struct dump *d, struct collect_object *o, size_t n)
 	threads = threads_for(d);
 	log_info("dump of %lu bytes of memory with %u workers", d->bytes_total, threads);
 	progress_start(&bar, "dump", &d->bytes_done, d->bytes_total, d->kinds.opts->progress);
-	err = collect_run_all(o, n, threads, &d->bytes_done, cancel_flag(), tick, &bar);
+	err = collect_run_all(o, n, threads, &d->bytes_done, guard_flag(), tick, &bar);
 	progress_end(&bar);
 	d->pages_read = d->bytes_done / SNAP_PAGE;
 	d->memory_ns = trace_now_ns() - from;

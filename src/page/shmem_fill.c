@@ -32,7 +32,7 @@ struct fill {
 	size_t n;
 	_Atomic size_t next;
 	_Atomic int err;
-	bool punch;
+	const struct shmem_fill_opts *opts;
 	_Atomic uint64_t *done;
 	pthread_mutex_t lock; /* guards why */
 	char why[512];
@@ -52,7 +52,7 @@ static int fill_piece(struct fill *f, const struct piece *k)
 	if ((uint64_t)n < k->len)
 		return err_say(ENODATA, "pages-%u.img: the file ends before offset %lu, where pages should be", k->pages_id,
 			       k->off + (uint64_t)n);
-	if (f->punch && fallocate(k->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)k->off, (off_t)k->len) < 0)
+	if (f->opts->punch && fallocate(k->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)k->off, (off_t)k->len) < 0)
 		errno = 0; /* not fatal: the image only stays larger */
 	atomic_fetch_add(f->done, k->len);
 	return 0;
@@ -62,6 +62,9 @@ static void *fill_thread(void *arg)
 {
 	struct fill *f = arg;
 
+	/* this number is wanted by a task that is being made right now: leave it, the others do the work */
+	if (gettid() != getpid() && f->opts->needed && f->opts->needed(f->opts->ctx, gettid()))
+		return f;
 	for (;;) {
 		size_t i = atomic_fetch_add(&f->next, 1);
 		int err;
@@ -105,23 +108,25 @@ static size_t cut(const struct shmem_job *job, int file, struct piece *out)
 	return n;
 }
 
-static int run(struct fill *f, unsigned nthreads)
+static int run(struct fill *f)
 {
 	pthread_t th[MAX_THREADS];
 	unsigned started = 0;
 
-	for (; started + 1 < nthreads && started < MAX_THREADS; started++)
+	/* one that had to go, or could not be made: fewer hands, the same work */
+	for (; started + 1 < f->opts->nthreads && started < MAX_THREADS; started++)
 		if (pthread_create(&th[started], NULL, fill_thread, f))
-			break; /* fewer hands, the same work */
+			break;
 	fill_thread(f);
 	while (started)
 		pthread_join(th[--started], NULL);
 	return atomic_load(&f->err) ? err_adopt(-atomic_load(&f->err), f->why) : 0;
 }
 
-int shmem_fill(int dirfd, const struct shmem_job *jobs, size_t njobs, unsigned nthreads, bool punch, _Atomic uint64_t *done)
+int shmem_fill(int dirfd, const struct shmem_job *jobs, size_t njobs, const struct shmem_fill_opts *o,
+	       _Atomic uint64_t *done)
 {
-	struct fill f = { .punch = punch, .done = done, .lock = PTHREAD_MUTEX_INITIALIZER };
+	struct fill f = { .opts = o, .done = done, .lock = PTHREAD_MUTEX_INITIALIZER };
 	auto_free int *files = calloc(njobs + 1, sizeof(int));
 	auto_free struct piece *pieces = NULL;
 	size_t total = 0, open_n = 0;
@@ -136,7 +141,7 @@ int shmem_fill(int dirfd, const struct shmem_job *jobs, size_t njobs, unsigned n
 		files[open_n] = -1;
 		if (!p->nruns)
 			continue;
-		files[open_n] = openat(dirfd, img_name(name, IMG_PAGES, p->pages_id), (punch ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+		files[open_n] = openat(dirfd, img_name(name, IMG_PAGES, p->pages_id), (o->punch ? O_RDWR : O_RDONLY) | O_CLOEXEC);
 		if (files[open_n] < 0) {
 			err = err_set(errno, "open %s", name);
 			break;
@@ -148,7 +153,7 @@ int shmem_fill(int dirfd, const struct shmem_job *jobs, size_t njobs, unsigned n
 		f.pieces = pieces;
 		for (size_t i = 0; pieces && i < njobs; i++)
 			f.n += cut(&jobs[i], files[i], pieces + f.n);
-		err = pieces ? run(&f, nthreads) : err_set(ENOMEM, "fill shared memory");
+		err = pieces ? run(&f) : err_set(ENOMEM, "fill shared memory");
 	}
 	while (open_n)
 		close_fd(&files[--open_n]);

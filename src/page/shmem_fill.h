@@ -14,11 +14,18 @@ struct shmem_job {
 	int fd; /* the object, open for writing */
 };
 
+struct shmem_fill_opts {
+	unsigned nthreads;
+	bool punch;
+	bool (*needed)(const void *ctx, int32_t tid); /* an ID that the tree needs: no thread of ours may keep it */
+	const void *ctx;
+};
+
 /*
- * Reads the pages of all objects into place with nthreads threads (0, 1: the
+ * Reads the pages of all objects into place with o->nthreads threads (0, 1: the
  * caller alone). punch: free them in the image behind. *done counts bytes.
  */
-int shmem_fill(int dirfd, const struct shmem_job *jobs, size_t njobs, unsigned nthreads, bool punch,
+int shmem_fill(int dirfd, const struct shmem_job *jobs, size_t njobs, const struct shmem_fill_opts *o,
 	       _Atomic uint64_t *done) must_check;
 
 #endif

@@ -90,7 +90,7 @@ _Noreturn void pie_main(struct pie_board *board, uint32_t task, struct prog_rec 
 {
 	struct pie_ctx c = { .board = board, .task = task };
 
-	c.parent = (int32_t)sys0(__NR_getppid);
+	c.parent = board->root_parent;
 	__atomic_store_n(&board->task[task].born, 1, __ATOMIC_RELEASE);
 	pie_run(&c, start);
 }

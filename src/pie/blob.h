@@ -10,7 +10,7 @@
 struct pie_ctx {
 	struct pie_board *board;
 	uint32_t task;
-	int32_t parent; /* getppid() when the task started: another answer means that the parent is gone */
+	int32_t parent; /* what getppid() must say: another answer means that the parent is gone */
 };
 
 /* entry.S */
@@ -23,6 +23,8 @@ _Noreturn void pie_fail(struct pie_ctx *c, const struct prog_rec *rec, int err, 
 void op_barrier(struct pie_ctx *c, uint32_t k);
 void op_commit(struct pie_ctx *c);
 void op_park(struct pie_ctx *c);
+/* EEXIST is often passing: some short-lived process has the ID. Sleeps a little and says whether to try again. */
+int pie_try_again(long r, int *tries);
 void futex_wait(uint32_t *word, uint32_t value, long timeout_ns);
 void futex_wake_all(uint32_t *word);
 

@@ -33,6 +33,16 @@ void pie_ring(struct pie_board *b)
 	futex_wake_all(&b->bell);
 }
 
+int pie_try_again(long r, int *tries)
+{
+	struct __kernel_timespec t = { .tv_nsec = 500 * 1000 };
+
+	if (r != -17 /* EEXIST */ || ++*tries > 200)
+		return 0;
+	sys5(__NR_ppoll, 0, 0, &t, 0, 8);
+	return 1;
+}
+
 static _Noreturn void leave(void)
 {
 	for (;;)

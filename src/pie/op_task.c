@@ -7,19 +7,24 @@
 
 long op_fork(struct pie_ctx *c, const struct pie_fork *f, struct prog_rec **ret_start)
 {
-	int32_t pid = f->pid;
+	int32_t pid = f->pid, self = (int32_t)sys0(__NR_getpid);
+	int tries = 0;
 	struct clone_args args = {
 		.flags = f->flags,
 		.exit_signal = f->flags & CLONE_PARENT ? 0 : (uint32_t)f->exit_signal,
 		.set_tid = (uint64_t)&pid,
 		.set_tid_size = 1,
 	};
-	long r = sys2(__NR_clone3, &args, sizeof(args));
+	long r;
 
+	do
+		r = sys2(__NR_clone3, &args, sizeof(args));
+	while (pie_try_again(r, &tries));
 	if (r)
 		return r;
 	c->task = f->task;
-	c->parent = (int32_t)sys0(__NR_getppid);
+	if (!(f->flags & CLONE_PARENT))
+		c->parent = self;
 	__atomic_store_n(&c->board->task[c->task].born, 1, __ATOMIC_RELEASE);
 	*ret_start = (struct prog_rec *)f->start_va;
 	return 0;
@@ -73,10 +78,13 @@ long op_threads(struct pie_ctx *c, const struct pie_thread *t, uint64_t n)
 			.set_tid = (uint64_t)&tid,
 			.set_tid_size = 1,
 		};
+		int tries = 0;
 		long r;
 
 		*s = (struct thread_start){ { c->board, c->task, 0 }, (struct prog_rec *)t[i].start_va };
-		r = pie_clone(&args, sizeof(args), top, thread_main, s);
+		do
+			r = pie_clone(&args, sizeof(args), top, thread_main, s);
+		while (pie_try_again(r, &tries));
 		if (r < 0)
 			return r;
 	}

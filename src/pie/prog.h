@@ -132,7 +132,7 @@ struct pie_board {
 	uint32_t bell;           /* futex: rung at every arrival and failure, the engine sleeps here */
 	uint32_t arrived;        /* threads that stand at OP_COMMIT or OP_PARK */
 	uint32_t commit;         /* futex: 1 sends everybody home */
-	int32_t engine_pid;
+	int32_t engine_pid, root_parent; /* the root's parent: the engine, or the engine's own parent */
 	uint32_t dump;           /* set: these are threads of a dump's target */
 	uint64_t bytes;          /* filled so far, for progress */
 	struct pie_barrier barrier[PIE_BARRIERS];

@@ -22,6 +22,7 @@
 #include <sys/syscall.h>
 
 #include "base/cleanup.h"
+#include "base/guard.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/trace.h"
@@ -191,6 +192,7 @@ int finish_release(struct restore *r)
 		if (err < 0)
 			return err;
 	}
+	guard_too_late();
 	commit(r);
 	for (size_t i = 0; i < r->tree.n; i++) {
 		const struct rtask *k = r->tree.tasks[i];

@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "base/guard.h"
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/trace.h"
@@ -55,6 +56,7 @@ int launch_space(struct restore *r)
 	memcpy(blob, pie_blob, blob_len);
 	r->board = prog_alloc(&r->space, sizeof(*r->board) + r->tree.n * sizeof(struct pie_task), NULL);
 	r->board->engine_pid = getpid();
+	r->board->root_parent = r->kinds.opts->restore_sibling ? getppid() : getpid();
 	for (size_t i = 0; i < r->tree.n; i++)
 		r->board->task[i].pid = r->tree.tasks[i]->pid;
 	return 0;
@@ -152,6 +154,8 @@ int launch_wait(struct restore *r)
 			if (err < 0 && __atomic_load_n(&b->failed, __ATOMIC_ACQUIRE))
 				err = blame_board(r);
 		}
+		if (err >= 0)
+			err = guard_check();
 		if (err >= 0)
 			sleep_on_bell(r, heard);
 		progress_tick(&bar);

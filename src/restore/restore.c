@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 
 #include "base/cleanup.h"
+#include "base/guard.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/script.h"
@@ -67,8 +68,10 @@ static bool huge_pages_allowed(void)
 	return io_slurp(AT_FDCWD, "/sys/kernel/mm/transparent_hugepage/enabled", &text) > 0 && !strstr(text, "[never]");
 }
 
-static bool id_needed(const struct restore *r, int32_t id)
+static bool id_needed(const void *restore, int32_t id)
 {
+	const struct restore *r = restore;
+
 	for (size_t i = 0; i < r->tree.n; i++) {
 		const struct rtask *k = r->tree.tasks[i];
 
@@ -90,6 +93,8 @@ static int check_ids_free(const struct restore *r)
 		for (size_t j = 0; j < n; j++) {
 			int32_t id = j ? (int32_t)k->t->pst->threads[j] : k->pid;
 
+			if (id == getpid() && !r->kinds.opts->restore_sibling)
+				return err_say(-GUARD_OTHER_PID, "PID %d is thaw's own: restore in a new PID namespace", id);
 			if (kill(id, 0) == 0 || errno != ESRCH)
 				return err_say(EEXIST, "%s %d is taken by another process: end it, or restore in a new PID namespace",
 					       j ? "thread ID" : "PID", id);
@@ -195,7 +200,10 @@ static int stage_fill(void *ctx)
 			return fd;
 		jobs[n++] = (struct shmem_job){ r->snap->shmem[i], fd };
 	}
-	err = shmem_fill(r->imgs_fd, jobs, n, r->shmem_bytes < MEDIUM ? 1 : r->workers, r->kinds.opts->auto_dedup, &done);
+	err = shmem_fill(r->imgs_fd, jobs, n,
+			 &(struct shmem_fill_opts){ .nthreads = r->shmem_bytes < MEDIUM ? 1 : r->workers,
+						    .punch = r->kinds.opts->auto_dedup, .needed = id_needed, .ctx = r },
+			 &done);
 	return err;
 }
 
@@ -301,18 +309,30 @@ static int wait_for_root(const struct restore *r, int *ret_status)
 	return 0;
 }
 
-int restore_run(const struct opts *o, int *ret_status)
+static int run(void *arg)
 {
+	const struct opts *o = arg;
 	struct restore *r = restore_new(o);
-	int err = stage_run_all(stages, ARRAY_LEN(stages), r);
+	int status = 0, err = stage_run_all(stages, ARRAY_LEN(stages), r);
 
-	*ret_status = 0;
 	if (err < 0)
 		return err;
 	stats_write(r);
 	rfiles_close(&r->kinds);
 	log_info("restored %zu tasks with %zu threads", r->tree.n, r->tree.nthreads);
 	if (!o->restore_detached && !o->restore_sibling && !o->leave_stopped)
-		err = wait_for_root(r, ret_status);
-	return err;
+		err = wait_for_root(r, &status);
+	return err < 0 ? err : status;
+}
+
+int restore_run(const struct opts *o, int *ret_status)
+{
+	struct opts copy = *o;
+	/* a sibling of thaw must be made by thaw itself, not by a child of it */
+	int status = o->restore_sibling ? run(&copy) : guard_run(run, &copy, o->restore_detached && !o->shell_job);
+
+	if (status < 0)
+		return status;
+	*ret_status = status;
+	return 0;
 }

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Ending work from outside (guard.h). The two variables are the signal handlers'
+ * side of it: one belongs to the engine, the other to the process that waits.
+ */
+#include "base/guard.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+enum { TRIES = 16 };
+
+/* What the engine leaves for the one that waits. */
+struct outcome {
+	int done, result;
+	char why[1024];
+};
+
+static const int end_signals[] = { SIGINT, SIGTERM, SIGHUP };
+
+static volatile int wanted;       /* in the engine: the signal that ends it */
+static volatile pid_t engine_pid; /* in the one that waits */
+
+static void on_end(int sig)
+{
+	wanted = sig;
+}
+
+static void pass_on(int sig)
+{
+	if (engine_pid > 0)
+		kill(engine_pid, sig);
+}
+
+const volatile int *guard_flag(void)
+{
+	return &wanted;
+}
+
+int guard_check(void)
+{
+	if (!wanted)
+		return 0;
+	return err_say(ECANCELED, "interrupted (%s)", wanted == SIGUSR2 ? "thaw was killed" : strsignal(wanted));
+}
+
+void guard_too_late(void)
+{
+	for (size_t i = 0; i < ARRAY_LEN(end_signals); i++)
+		signal(end_signals[i], SIG_IGN);
+	signal(SIGUSR2, SIG_IGN);
+	wanted = 0;
+}
+
+static _Noreturn void engine(pid_t front, struct outcome *o, int (*work)(void *arg), void *arg, bool own_group)
+{
+	struct sigaction sa = { .sa_handler = on_end };
+
+	if (own_group)
+		setpgid(0, 0);
+	for (size_t i = 0; i < ARRAY_LEN(end_signals); i++)
+		sigaction(end_signals[i], &sa, NULL);
+	sigaction(SIGUSR2, &sa, NULL);
+	prctl(PR_SET_PDEATHSIG, SIGUSR2);
+	if (getppid() != front)
+		_exit(1);
+	o->result = work(arg);
+	snprintf(o->why, sizeof(o->why), "%s", err_text());
+	o->done = 1;
+	fflush(NULL);
+	_exit(0);
+}
+
+static int wait_for_engine(void)
+{
+	struct sigaction sa = { .sa_handler = pass_on }, old[ARRAY_LEN(end_signals)];
+	int status;
+
+	for (size_t i = 0; i < ARRAY_LEN(end_signals); i++)
+		sigaction(end_signals[i], &sa, &old[i]);
+	while (waitpid(engine_pid, &status, 0) < 0 && errno == EINTR)
+		;
+	for (size_t i = 0; i < ARRAY_LEN(end_signals); i++)
+		sigaction(end_signals[i], &old[i], NULL);
+	return status;
+}
+
+static int run_once(struct outcome *o, int (*work)(void *arg), void *arg, bool own_group)
+{
+	pid_t front = getpid();
+	int status;
+
+	o->done = 0;
+	fflush(NULL);
+	engine_pid = fork();
+	if (!engine_pid)
+		engine(front, o, work, arg, own_group);
+	if (engine_pid < 0)
+		return err_set(errno, "make the engine's process");
+	status = wait_for_engine();
+	if (o->done)
+		return o->result < 0 ? err_adopt(-o->result, o->why) : o->result;
+	if (WIFSIGNALED(status))
+		return err_say(ECHILD, "the engine's process was ended by signal %d (%s)", WTERMSIG(status),
+			       strsignal(WTERMSIG(status)));
+	return err_say(ECHILD, "the engine's process ended early");
+}
+
+int guard_run(int (*work)(void *arg), void *arg, bool own_group)
+{
+	struct outcome *o = mmap(NULL, sizeof(*o), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int r = GUARD_OTHER_PID;
+
+	if (o == MAP_FAILED)
+		return err_set(errno, "share memory with the engine's process");
+	for (int i = 0; i < TRIES && r == GUARD_OTHER_PID; i++)
+		r = run_once(o, work, arg, own_group);
+	munmap(o, sizeof(*o));
+	return r;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Ending a dump or restore from outside, without harm.
+ *
+ * The process that the user started (and may kill with SIGKILL) only waits; a
+ * child of it, the engine, does the work. When the waiting one is gone, or was told
+ * to end, the engine gets a signal, stops at the next safe point and undoes what
+ * it did; past the point of no return it finishes instead.
+ */
+#ifndef BASE_GUARD_H
+#define BASE_GUARD_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+
+/* What work() returns to be run once more, in a process with another PID. */
+enum { GUARD_OTHER_PID = -EDEADLK };
+
+/*
+ * Runs work(arg) in a child and returns what it returned, with its trail; a child that was killed is
+ * -ECHILD. own_group: out of reach of what is sent to thaw's process group (not for work that needs the terminal).
+ * Not after threads exist.
+ */
+int guard_run(int (*work)(void *arg), void *arg, bool own_group) must_check;
+
+/* Not 0 when the work is to end; the address may be handed to threads. */
+const volatile int *guard_flag(void);
+/* -ECANCELED with a trail when it is. */
+int guard_check(void) must_check;
+/* From here on nothing can be taken back: the engine is not to be stopped any more. */
+void guard_too_late(void);
+
+#endif

@@ -149,6 +149,18 @@ def state(pid):
         return ''  # it is gone
 
 
+def thread_states(pid):
+    """The letters of all threads of a process."""
+    out = []
+    try:
+        for tid in sorted(map(int, os.listdir(f'/proc/{pid}/task'))):
+            with open(f'/proc/{pid}/task/{tid}/stat') as f:
+                out.append(f.read().rsplit(')', 1)[1].split()[0])
+    except OSError:
+        pass
+    return out
+
+
 def kill_all():
     """Kills every other process of the box."""
     for _ in range(1000):

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""thaw itself is killed (SIGKILL) at random moments of a dump and of a restore, fifty times each.
+
+A killed dump leaves the target counting, or it had come to its end: then the target is gone as a whole and the images
+restore. Images that are not complete are refused. A killed restore leaves nothing: no process, no file, no mount; or
+it too had come to its end, and the whole tree counts."""
+import functools
+import os
+import random
+import shutil
+import signal
+import time
+
+import board
+import box
+from box import check
+from case import case_add
+
+TIMES = 50
+
+
+def thaw_killed(cmd, args, delay):
+    """Starts thaw and kills it after delay seconds; False if it had ended before."""
+    with open('thaw.err', 'w') as e:
+        pid = box.spawn([box.THAW, cmd, *map(str, args)], stderr=e)
+    time.sleep(delay)  # the random moment itself
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    status = box.wait_gone(pid)
+    return status is not None and os.WIFSIGNALED(status)
+
+
+def whole_or_gone(when):
+    """True if all of the tree counts, False if all of it is gone; fails when it is anything in between for long."""
+    _, _, _, first = board.read()
+
+    def settled():
+        """the tree to count or to be gone"""
+        now = board.read()[3]
+        return not box.pids() or (len(board.pids()) == board.PROCESSES and all(a != b for a, b in zip(first, now)))
+    try:
+        box.until(settled, 10)
+    except box.Failed as e:
+        raise box.Failed(f'{when}: half a tree: {[(p, box.comm(p), "".join(box.thread_states(p))) for p in box.pids()]}') from e
+    if not box.pids():
+        return False
+    board.counts(when)
+    box.nothing_left(when, keep=board.pids())  # what thaw leaves to undo its work soon ends
+    for p in board.pids():
+        with open(f'/proc/{p}/status') as f:
+            check('TracerPid:\t0\n' in f.read(), f'{when}: process {p} is still traced')
+    return True
+
+
+def dump_killed(n, pid, seconds):
+    """One killed dump; afterwards the tree counts again, by itself or restored. True if the dump was cut short."""
+    stay = n % 2 == 0
+    shutil.rmtree('images', ignore_errors=True)
+    os.mkdir('images')
+    cut = thaw_killed('dump', ['-t', pid, '-D', 'images', '-o', os.path.abspath('dump.log'), '-v4',
+                               *(['--leave-running'] if stay else [])], random.uniform(0, 1.5 * seconds))
+    when = f'dump {n} {"killed" if cut else "ended"}{" (--leave-running)" if stay else ""}'
+    alive = whole_or_gone(when)
+    complete = os.path.exists('images/inventory.img')
+    check(alive or complete, f'{when}: the target is gone and the images are not complete')
+    check(alive or not stay, f'{when}: the target is gone')
+    if complete:
+        box.kill_all()
+        box.restore('images')
+        check(whole_or_gone(f'{when}: restored'), f'{when}: its images look complete and hold nothing')
+    else:
+        box.refused(box.thaw('restore', 'images', '-d'))
+        check(whole_or_gone(when), f'{when}: the target is gone')
+    return cut
+
+
+def dump(seed):
+    random.seed(seed)
+    pid = board.start()
+    seconds = min(box.dump(pid, f'first{i}', '--leave-running').seconds for i in range(3))
+    board.counts('undisturbed')
+    cut = sum(dump_killed(n, pid, seconds) for n in range(TIMES))
+    print(f'{cut} of {TIMES} dumps were cut short, at up to {1.5 * seconds:.3f} s')
+    check(cut >= TIMES // 4, f'only {cut} of {TIMES} dumps were cut short')
+
+
+def host():
+    """What a restore might leave behind, other than processes."""
+    with open('/proc/self/mountinfo') as f:
+        mounts = f.read()
+    files = sorted(os.path.join(w, x) for top in ('.', '/tmp', '/dev/shm', '/run', '/var/tmp') for w, ds, fs in os.walk(top) for x in fs + ds)
+    return mounts, [f for f in files if not f.endswith(('stats-restore', '.out', '.err', 'thaw.err', 'restore.log'))]
+
+
+def restore_killed(n, seconds):
+    before = host()
+    fill = box.FILL['parallel' if n % 2 else 'serial']
+    cut = thaw_killed('restore', ['-d', '-D', 'images', '-o', os.path.abspath('restore.log'), '-v4', *fill],
+                      random.uniform(0, 1.5 * seconds))
+    when = f'restore {n} {"killed" if cut else "ended"}'
+    alive = whole_or_gone(when)
+    check(alive or cut, f'{when}: nothing runs')
+    after = host()
+    check(before[0] == after[0], f'{when}: mounts are left')
+    check(before[1] == after[1], f'{when}: files are left or lost: {set(before[1]) ^ set(after[1])}')
+    box.kill_all()
+    return cut
+
+
+def restore(seed):
+    random.seed(seed)
+    pid = board.start()
+    box.dump(pid, 'images')
+    box.wait_gone(pid)
+    box.nothing_left('after the dump')
+    seconds = 10.0
+    for _ in range(3):
+        seconds = min(seconds, box.restore('images').seconds)
+        check(whole_or_gone('undisturbed'), 'the restored tree is gone')
+        box.kill_all()
+    cut = sum(restore_killed(n, seconds) for n in range(TIMES))
+    print(f'{cut} of {TIMES} restores were cut short, at up to {1.5 * seconds:.3f} s')
+    check(cut >= TIMES // 4, f'only {cut} of {TIMES} restores were cut short')
+    box.restore('images')
+    check(whole_or_gone('in the end'), 'the restored tree is gone')
+
+
+case_add('dump killed 50 times', functools.partial(dump, 1), limit=300)
+case_add('restore killed 50 times', functools.partial(restore, 2), limit=300)

@@ -144,6 +144,11 @@ static int refuse(const struct dumping *d, const struct fd_facts *f, bool gone)
 	if (!gone && !d->opts->shell_job)
 		return err_say(ENOTSUP, "%s is a terminal: with --shell-job (-j) the restore's terminal takes its place",
 			       f->link);
+	/* a terminal belongs to one session: that of thaw's terminal cannot become another's */
+	for (size_t i = 0; !gone && i < d->ntasks; i++)
+		if (d->tasks[i].stat.tty_nr && d->tasks[i].stat.session == d->tasks[i].pid)
+			return err_say(ENOTSUP, "%s: a terminal whose session (%d) is in the tree is not supported yet", f->link,
+				       d->tasks[i].pid);
 	return 0;
 }
 

@@ -173,16 +173,6 @@ int shmem_open(struct restoring *r, uint64_t shmid)
 	return o->fd = err;
 }
 
-int shmem_size(struct restoring *r, uint64_t shmid, uint64_t *ret_size)
-{
-	const struct object *o = object_find(objects(r), shmid);
-
-	if (!o)
-		return in_no_image(shmid);
-	*ret_size = o->size;
-	return 0;
-}
-
 int shmem_open_for_map(struct restoring *r, uint64_t shmid, bool writable)
 {
 	int fd = shmem_open(r, shmid);

@@ -43,8 +43,6 @@ void shmem_done(struct dumping *d);
  * seals yet: fill it, then shmem_seal_all().
  */
 int shmem_open(struct restoring *r, uint64_t shmid) must_check;
-/* Its size in bytes. */
-int shmem_size(struct restoring *r, uint64_t shmid, uint64_t *ret_size) must_check;
 /*
  * A descriptor of it for mappings: writable false gives one through which no
  * writable shared mapping can be made, as mprotect() and seals look at that.

@@ -70,7 +70,7 @@ def job():
 def moved():
     master, cat = job()
     box.dump(cat, 'images', '--shell-job')
-    box.until(lambda: box.state(cat) in (None, 'Z'))
+    box.until(lambda: box.state(cat) in ('', 'Z'))
     box.kill_all()
     other, thaw = session([box.THAW, 'restore', '-D', 'images', '-o', os.path.abspath('restore.log'), '-v4', '--shell-job'])
     box.until(lambda: box.state(cat) == 'S')
@@ -84,8 +84,8 @@ def moved():
     check(os.readlink(f'/proc/{cat}/fd/5') == '/dev/tty', 'the descriptor of /dev/tty')
     check(os.tcgetpgrp(other) == cat, 'the job is in the background')
     os.write(other, b'\x07')  # the terminal's interrupt character, for the foreground group
-    box.until(lambda: box.state(cat) in (None, 'Z'))
-    box.until(lambda: box.state(thaw) in (None, 'Z'))
+    box.until(lambda: box.state(cat) in ('', 'Z'))
+    box.until(lambda: box.state(thaw) in ('', 'Z'))
 
 
 @case('shell_job/refused')
@@ -95,3 +95,13 @@ def refused():
     os.write(master, b'two\n')
     comes(master, b'two\r\n')
 
+
+
+@case('shell_job/session')
+def whole_session():
+    master, cat = job()
+    with open(f'/proc/{cat}/stat') as f:
+        shell = int(f.read().rsplit(')', 1)[1].split()[1])
+    box.refused(box.thaw('dump', 'images', '-t', shell, '--shell-job'), 'whose session')
+    os.write(master, b'two\n')
+    comes(master, b'two\r\n')

@@ -17,6 +17,7 @@ struct dthread {
 	uint8_t *xsave;
 	size_t xsave_len;
 	bool in_blob;                 /* its registers are ours at the moment */
+	bool running;                 /* and it was let go with them */
 	struct prog prog;
 	uint64_t frame_va;
 	void **asked;                 /* by kind_tasks[] index: what ask_thread() returned */

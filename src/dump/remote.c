@@ -207,6 +207,7 @@ static int start_threads(struct dtask *k)
 		err = ptrace_set_regs(th->th->tid, &regs);
 		if (err >= 0)
 			err = ptrace_cont(th->th->tid, 0);
+		th->running = err >= 0;
 		if (err < 0)
 			return err;
 	}
@@ -259,20 +260,17 @@ static int put_back(struct dtask *k)
 	int err = 0, first = 0;
 
 	for (size_t i = 0; i < k->t->nthreads; i++)
-		if (k->threads[i].in_blob)
+		if (k->threads[i].running)
 			(void)!ptrace_interrupt(k->threads[i].th->tid);
 	for (size_t i = 0; i < k->t->nthreads; i++) {
 		struct dthread *th = &k->threads[i];
 
 		if (!th->in_blob)
 			continue;
-		err = ptrace_set_regs(th->th->tid, &th->regs); /* it may stand already (a remote call) */
-		if (err < 0) {
-			err = ptrace_wait_stop(th->th->tid, trace_now_ns() + PATIENCE_NS, &stop);
-			if (err >= 0)
-				err = ptrace_set_regs(th->th->tid, &th->regs);
-		}
-		th->in_blob = err < 0;
+		err = th->running ? ptrace_wait_stop(th->th->tid, trace_now_ns() + PATIENCE_NS, &stop) : 0;
+		if (err >= 0)
+			err = ptrace_set_regs(th->th->tid, &th->regs);
+		th->in_blob = th->running = err < 0;
 		first = first < 0 ? first : err;
 	}
 	return first;

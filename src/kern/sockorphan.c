@@ -69,7 +69,6 @@ static int talk(struct mnl_socket *nl, uint16_t type, uint16_t flags, const stru
 {
 	_Alignas(struct nlmsghdr) char buf[BUF_LEN];
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	ssize_t n;
 	int r;
 
 	nlh->nlmsg_type = type;
@@ -78,7 +77,7 @@ static int talk(struct mnl_socket *nl, uint16_t type, uint16_t flags, const stru
 	if (mnl_socket_sendto(nl, nlh, nlh->nlmsg_len) < 0)
 		return -errno;
 	do {
-		n = mnl_socket_recvfrom(nl, buf, sizeof(buf));
+		ssize_t n = mnl_socket_recvfrom(nl, buf, sizeof(buf));
 		if (n < 0)
 			return -errno;
 		r = mnl_cb_run(buf, (size_t)n, 0, mnl_socket_get_portid(nl), f ? on_message : NULL, f);

@@ -7,7 +7,7 @@
 
 #include "base/trace.h"
 
-enum { DETACH_MS = 500, REAP_MS = 10000 };
+enum { MISSES = 16, DETACH_MS = 500, REAP_MS = 10000 };
 
 struct tracee *tracees_find(struct tracees *set, pid_t tid)
 {
@@ -76,12 +76,16 @@ static int look(struct tracee *t)
 	return 1;
 }
 
-/* One look at each; those on their way stay in the list. */
-static int look_all(struct tracees *set)
+/*
+ * One look at each; those on their way stay in the list. They stop about in the
+ * order of their interrupts, so (unless all is asked for) a row of misses ends it: a thousand threads
+ * must not cost a thousand looks for each that stops.
+ */
+static int look_all(struct tracees *set, bool all)
 {
-	size_t left = 0;
+	size_t left = 0, misses = 0, i;
 
-	for (size_t i = 0; i < set->n_pending; i++) {
+	for (i = 0; i < set->n_pending && (all || misses < MISSES); i++) {
 		struct tracee *t = set->pending[i];
 		int r = t->state == TRACEE_PENDING ? look(t) : 1;
 
@@ -89,8 +93,11 @@ static int look_all(struct tracees *set)
 			return r;
 		if (!r)
 			set->pending[left++] = t;
+		misses = r ? 0 : misses + 1;
 	}
-	set->n_pending = left;
+	if (i < set->n_pending)
+		memmove(&set->pending[left], &set->pending[i], (set->n_pending - i) * sizeof(struct tracee *));
+	set->n_pending -= i - left;
 	return 0;
 }
 
@@ -117,9 +124,11 @@ int tracees_wait(struct tracees *set, struct ptrace_waiter *w, struct tracee **r
 {
 	for (;;) {
 		size_t before = set->n_pending;
-		int r = look_all(set);
+		int r = look_all(set, false);
 
-		if (r >= 0 && set->n_pending == before)
+		if (!r && set->n_pending == before)
+			r = look_all(set, true);
+		if (!r && set->n_pending == before)
 			r = tracees_nudge(set);
 		if (r < 0 || !set->n_pending)
 			return r;

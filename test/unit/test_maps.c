@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Mappings and pages of a task (kern/maps.h, kern/pagemap.h), on our own memory; no root. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "kern/maps.h"
+#include "kern/pagemap.h"
+#include "kern/proc.h"
+
+enum { PAGE = 4096, PAGES = 64 };
+
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#endif
+
+struct fixture {
+	struct arena *a;
+	int proc_fd, file_fd;
+	char path[64];
+};
+
+static int setup(void **state)
+{
+	struct fixture *x = calloc(1, sizeof(*x));
+
+	x->a = arena_new();
+	x->proc_fd = proc_open(getpid());
+	strcpy(x->path, "/tmp/thaw maps\nXXXXXX");
+	x->file_fd = mkstemp(x->path);
+	*state = x;
+	return x->proc_fd < 0 || x->file_fd < 0 || ftruncate(x->file_fd, PAGES * PAGE) < 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *x = *state;
+
+	unlink(x->path);
+	close(x->file_fd);
+	close(x->proc_fd);
+	arena_free(x->a);
+	free(x);
+	return 0;
+}
+
+static char *map_anon(int prot, int flags)
+{
+	/* a guard on either side keeps it from merging with its neighbours */
+	char *p = mmap(NULL, (PAGES + 2) * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	assert_true(p != MAP_FAILED);
+	p = mmap(p + PAGE, PAGES * PAGE, prot, flags | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	assert_true(p != MAP_FAILED);
+	return p;
+}
+
+static const struct map *map_at(struct fixture *x, enum maps_want want, const void *p)
+{
+	const struct map *m;
+	struct map *maps;
+	size_t n;
+	int r;
+
+	do /* the reading itself may map memory, as it reads itself */
+		r = maps_read(x->proc_fd, want, x->a, &maps, &n);
+	while (r == -EAGAIN);
+	if (r < 0)
+		fail_msg("%s", err_text());
+	m = maps_find(maps, n, (uintptr_t)p);
+	assert_non_null(m);
+	return m;
+}
+
+static void plain_attributes(void **state)
+{
+	struct fixture *x = *state;
+	char *p = map_anon(PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE), *q;
+	const struct map *m = map_at(x, MAPS_PLAIN, p + 5);
+	struct map *maps;
+	struct stat st;
+	size_t n;
+	int r;
+
+	assert_int_equal(m->start_va, (uintptr_t)p);
+	assert_int_equal(m->end_va, (uintptr_t)p + PAGES * PAGE);
+	assert_int_equal(m->prot, PROT_READ | PROT_WRITE);
+	assert_false(m->shared);
+	assert_int_equal(m->ino, 0);
+	assert_string_equal(m->name, "");
+
+	q = mmap(NULL, 3 * PAGE, PROT_READ, MAP_SHARED, x->file_fd, 2 * PAGE);
+	m = map_at(x, MAPS_PLAIN, q + 2 * PAGE);
+	assert_true(m->shared);
+	assert_int_equal(m->prot, PROT_READ);
+	assert_int_equal(m->file_off, 2 * PAGE);
+	fstat(x->file_fd, &st);
+	assert_int_equal(m->ino, st.st_ino);
+	assert_non_null(strstr(m->name, "/tmp/thaw maps\\012"));
+	munmap(q, 3 * PAGE);
+
+	while ((r = maps_read(x->proc_fd, MAPS_PLAIN, x->a, &maps, &n)) == -EAGAIN)
+		;
+	assert_int_equal(r, 0);
+	assert_null(maps_find(maps, n, 0));
+	assert_null(maps_find(maps, n, UINT64_MAX));
+	for (size_t i = 0; i < n; i++) {
+		assert_ptr_equal(maps_find(maps, n, maps[i].start_va), &maps[i]);
+		assert_ptr_equal(maps_find(maps, n, maps[i].end_va - 1), &maps[i]);
+		assert_true(!i || maps[i - 1].end_va <= maps[i].start_va);
+	}
+}
+
+static void advice_shows_in_flags(void **state)
+{
+	static const struct {
+		int advice;
+		enum map_flag flag;
+	} table[] = {
+		{ MADV_DONTFORK, MAP_VM_DC }, { MADV_DONTDUMP, MAP_VM_DD },   { MADV_HUGEPAGE, MAP_VM_HG },
+		{ MADV_NOHUGEPAGE, MAP_VM_NH }, { MADV_WIPEONFORK, MAP_VM_WF }, { MADV_SEQUENTIAL, MAP_VM_SR },
+		{ MADV_RANDOM, MAP_VM_RR },
+	};
+	struct fixture *x = *state;
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
+		char *p = map_anon(PROT_READ | PROT_WRITE, MAP_PRIVATE);
+		const struct map *m;
+		struct map plain;
+
+		p[0] = 1;
+		if (madvise(p, PAGES * PAGE, table[i].advice) < 0)
+			continue; /* not configured */
+		m = map_at(x, MAPS_FLAGS, p);
+		assert_true(m->vm_flags & MAP_VM_BIT(table[i].flag));
+		assert_true(m->vm_flags & MAP_VM_BIT(MAP_VM_RD));
+		assert_int_equal(m->page_len, PAGE);
+		assert_true(m->anon_len >= PAGE);
+		plain = *map_at(x, MAPS_PLAIN, p);
+		assert_int_equal(plain.vm_flags, 0);
+		assert_int_equal(maps_flags(x->proc_fd, &plain, 1), 0);
+		assert_int_equal(plain.vm_flags, m->vm_flags);
+	}
+}
+
+static void flags_of_a_mapping_that_went(void **state)
+{
+	struct fixture *x = *state;
+	char *p = map_anon(PROT_READ, MAP_PRIVATE);
+	struct map m = *map_at(x, MAPS_PLAIN, p);
+
+	munmap(p, PAGES * PAGE);
+	assert_int_equal(maps_flags(x->proc_fd, &m, 1), -EAGAIN);
+}
+
+static void the_very_file_opens(void **state)
+{
+	struct fixture *x = *state;
+	char *p = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, x->file_fd, 0);
+	struct stat a, b;
+	int fd;
+
+	unlink(x->path);
+	fd = maps_file_open(x->proc_fd, map_at(x, MAPS_PLAIN, p), O_RDONLY);
+	if (fd == -EPERM)
+		skip(); /* wants CAP_CHECKPOINT_RESTORE */
+	assert_true(fd >= 0);
+	assert_int_equal(fstat(fd, &a), 0);
+	assert_int_equal(fstat(x->file_fd, &b), 0);
+	assert_int_equal(a.st_ino, b.st_ino);
+	assert_int_equal(maps_file_stat(x->proc_fd, map_at(x, MAPS_PLAIN, p), &a), 0);
+	assert_int_equal(a.st_ino, b.st_ino);
+	close(fd);
+	munmap(p, PAGE);
+}
+
+/* Pages 3..5 and 20 are written, 10 was only read (the zero page), the rest is untouched. */
+static char *patterned(void)
+{
+	char *p = map_anon(PROT_READ | PROT_WRITE, MAP_PRIVATE);
+
+	madvise(p, PAGES * PAGE, MADV_NOHUGEPAGE);
+	for (int i = 3; i <= 5; i++)
+		p[i * PAGE] = 1;
+	p[20 * PAGE] = 1;
+	(void)*(volatile char *)&p[10 * PAGE];
+	return p;
+}
+
+static void expect_runs(const struct pagemap_runs *runs, const char *p, const int *first_last, size_t n)
+{
+	assert_int_equal(runs->n, n);
+	for (size_t i = 0; i < n; i++) {
+		assert_int_equal(runs->run[i].start_va, (uintptr_t)p + (size_t)first_last[2 * i] * PAGE);
+		assert_int_equal(runs->run[i].end_va, (uintptr_t)p + (size_t)(first_last[2 * i + 1] + 1) * PAGE);
+	}
+}
+
+static void written_pages_are_found(void **state)
+{
+	const int with_zero[] = { 3, 5, 10, 10, 20, 20 }, without[] = { 3, 5, 20, 20 };
+	struct fixture *x = *state;
+	struct pagemap_runs runs = { 0 };
+	char *p = patterned();
+	uint64_t start = (uintptr_t)p, end = start + PAGES * PAGE;
+	struct pagemap pm, old;
+
+	assert_int_equal(pagemap_open(x->proc_fd, &pm), 0);
+	if (pm.scan) {
+		assert_int_equal(pagemap_scan(&pm, &pagemap_private, start, end, &runs), 0);
+		expect_runs(&runs, p, without, 2);
+		runs.n = 0;
+		assert_int_equal(pagemap_scan(&pm, &pagemap_anon, start, end, &runs), 0);
+		expect_runs(&runs, p, without, 2);
+	}
+	old = pm;
+	old.scan = old.guard = false;
+	runs.n = 0;
+	assert_int_equal(pagemap_scan(&old, &pagemap_private, start, end, &runs), 0);
+	expect_runs(&runs, p, with_zero, 3);
+	assert_int_equal(pagemap_scan(&pm, &pagemap_private, start + 1, end, &runs), -EINVAL);
+	pagemap_runs_free(&runs);
+	pagemap_close(&pm);
+}
+
+static void many_runs_need_room(void **state)
+{
+	struct fixture *x = *state;
+	struct pagemap_runs runs = { 0 };
+	size_t pages = 20000;
+	char *p = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct pagemap pm;
+
+	madvise(p, pages * PAGE, MADV_NOHUGEPAGE);
+	for (size_t i = 0; i < pages; i += 2)
+		p[i * PAGE] = 1;
+	assert_int_equal(pagemap_open(x->proc_fd, &pm), 0);
+	for (int way = 0; way < 2; way++) {
+		runs.n = 0;
+		assert_int_equal(pagemap_scan(&pm, &pagemap_anon, (uintptr_t)p, (uintptr_t)p + pages * PAGE, &runs), 0);
+		assert_int_equal(runs.n, pages / 2);
+		for (size_t i = 0; i < runs.n; i++) {
+			assert_int_equal(runs.run[i].start_va, (uintptr_t)p + 2 * i * PAGE);
+			assert_int_equal(runs.run[i].end_va - runs.run[i].start_va, PAGE);
+		}
+		pm.scan = pm.guard = false;
+	}
+	/* all of them merge into one run, across the scan's own borders */
+	memset(p, 1, pages * PAGE);
+	runs.n = 0;
+	assert_int_equal(pagemap_scan(&pm, &pagemap_anon, (uintptr_t)p, (uintptr_t)p + pages * PAGE, &runs), 0);
+	assert_int_equal(runs.n, 1);
+	pm.scan = true;
+	runs.n = 0;
+	assert_int_equal(pagemap_scan(&pm, &pagemap_anon, (uintptr_t)p, (uintptr_t)p + pages * PAGE, &runs), 0);
+	assert_int_equal(runs.n, 1);
+	munmap(p, pages * PAGE);
+	pagemap_runs_free(&runs);
+	pagemap_close(&pm);
+}
+
+static void private_copies_of_file_pages(void **state)
+{
+	const int copied[] = { 7, 7 };
+	struct fixture *x = *state;
+	struct pagemap_runs runs = { 0 };
+	struct pagemap pm;
+	char *p = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, x->file_fd, 0);
+	unsigned int sum = 0;
+
+	for (int i = 0; i < PAGES; i++)
+		sum += *(volatile unsigned char *)&p[i * PAGE];
+	p[7 * PAGE] = (char)(sum + 1);
+	assert_int_equal(pagemap_open(x->proc_fd, &pm), 0);
+	for (int way = 0; way < 2; way++) {
+		runs.n = 0;
+		assert_int_equal(pagemap_scan(&pm, &pagemap_private, (uintptr_t)p, (uintptr_t)p + PAGES * PAGE, &runs), 0);
+		expect_runs(&runs, p, copied, 1);
+		pm.scan = pm.guard = false;
+	}
+	munmap(p, PAGES * PAGE);
+	pagemap_runs_free(&runs);
+	pagemap_close(&pm);
+}
+
+static void guards_are_told_apart(void **state)
+{
+	const int guards[] = { 30, 33 }, pages[] = { 3, 5, 20, 20 };
+	struct fixture *x = *state;
+	struct pagemap_runs runs = { 0 };
+	char *p = patterned();
+	uint64_t start = (uintptr_t)p, end = start + PAGES * PAGE;
+	struct pagemap pm;
+
+	assert_int_equal(pagemap_open(x->proc_fd, &pm), 0);
+	if (!pm.guard || madvise(p + 30 * PAGE, 4 * PAGE, MADV_GUARD_INSTALL) < 0) {
+		pagemap_close(&pm);
+		skip(); /* wants 6.15 */
+	}
+	assert_int_equal(pagemap_scan(&pm, &pagemap_guard, start, end, &runs), 0);
+	expect_runs(&runs, p, guards, 1);
+	runs.n = 0;
+	assert_int_equal(pagemap_scan(&pm, &pagemap_private, start, end, &runs), 0);
+	expect_runs(&runs, p, pages, 2);
+	pm.guard = false; /* an older kernel: there are none */
+	runs.n = 0;
+	assert_int_equal(pagemap_scan(&pm, &pagemap_guard, start, end, &runs), 0);
+	assert_int_equal(runs.n, 0);
+	pagemap_runs_free(&runs);
+	pagemap_close(&pm);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(plain_attributes, setup, teardown),
+		cmocka_unit_test_setup_teardown(advice_shows_in_flags, setup, teardown),
+		cmocka_unit_test_setup_teardown(flags_of_a_mapping_that_went, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_very_file_opens, setup, teardown),
+		cmocka_unit_test_setup_teardown(written_pages_are_found, setup, teardown),
+		cmocka_unit_test_setup_teardown(many_runs_need_room, setup, teardown),
+		cmocka_unit_test_setup_teardown(private_copies_of_file_pages, setup, teardown),
+		cmocka_unit_test_setup_teardown(guards_are_told_apart, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

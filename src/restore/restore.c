@@ -35,7 +35,7 @@ int restore_stage_load(void *ctx)
 	if (err < 0)
 		return err;
 	r->kinds.dirfd = r->imgs_fd = r->dir->dirfd;
-	err = snap_load(r->snap, r->imgs_fd);
+	err = err_ctx(snap_load(r->snap, r->imgs_fd), "%s", r->kinds.opts->images_dir);
 	if (err >= 0)
 		err = snap_check(r->snap);
 	return err;

@@ -4,9 +4,9 @@
  *
  * An empty file takes the old name, every description of it is opened, the name
  * goes away, and only then the contents are filled in through a descriptor: so
- * a name exists for microseconds, and a thaw killed at any other moment
- * leaves nothing behind. All descriptions of one inode are opened in that
- * moment, because later no name leads to it; those asked for later wait in their row.
+ * a name exists for microseconds, in which killing thaw changes nothing
+ * (unbroken.h). All descriptions of one inode are opened in that moment, because
+ * later no name leads to it; those asked for later wait in their row.
  * A file that was open by several names gets all of them: /proc/PID/fd shows each
  * description's own.
  *
@@ -27,6 +27,7 @@
 #include "kind/file_place.h"
 #include "kind/ghost_image.h"
 #include "kind/reg_file.h"
+#include "kind/unbroken.h"
 
 struct ghost {
 	struct ghost_image img;
@@ -160,10 +161,12 @@ static int rows_open_named(struct ghost *g)
 	return err;
 }
 
-static int ghost_open_named(struct ghost *g, const char *name)
+/* From the first name to the last one gone. Returns a descriptor to fill the file through. */
+static int names_live(void *arg)
 {
-	struct ghost_name *n = name_add(g, name);
-	int made = borrowed_take(&n->at, g->img.r->a, name, inode_make, (void *)g->img.entry), err;
+	struct ghost *g = arg;
+	struct ghost_name *n = g->names[0];
+	int made = borrowed_take(&n->at, g->img.r->a, n->want, inode_make, (void *)g->img.entry), err;
 	auto_close int fd = S_ISREG(g->img.entry->mode) ? made : -1;
 
 	if (made < 0)
@@ -174,7 +177,16 @@ static int ghost_open_named(struct ghost *g, const char *name)
 	if (!err && fd < 0)
 		err = err_set(errno, "open %s", n->at.path);
 	names_drop(g);
-	return err < 0 ? err : ghost_image_fill(&g->img, fd);
+	return err < 0 ? err : take_fd(&fd);
+}
+
+static int ghost_open_named(struct ghost *g, const char *name)
+{
+	auto_close int fd = -1;
+
+	name_add(g, name);
+	fd = unbroken(names_live, g);
+	return fd < 0 ? fd : ghost_image_fill(&g->img, fd);
 }
 
 /* ---- files without a name -------------------------------------------------------------------- */

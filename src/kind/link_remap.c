@@ -15,6 +15,7 @@
 #include "kind/borrowed.h"
 #include "kind/file_place.h"
 #include "kind/reg_file.h"
+#include "kind/unbroken.h"
 
 enum { TRIES = 100 };
 
@@ -105,19 +106,30 @@ static int name_link(const char *path, void *arg)
 	return linkat(AT_FDCWD, arg, AT_FDCWD, path, 0) < 0 ? -errno : 0;
 }
 
-int link_remap_open(struct restoring *r, const struct remap *row)
+struct linked {
+	struct restoring *r;
+	const RegFileEntry *file, *link;
+};
+
+static int linked_open(void *arg)
 {
-	const FileEntry *e = snap_file(r->snap, row->orig_id);
-	const RegFileEntry *l = link_of(r, row);
+	const struct linked *l = arg;
 	struct borrowed at;
-	int fd = borrowed_take(&at, r->a, e->reg->name, name_link, l->name);
+	int fd = borrowed_take(&at, l->r->a, l->file->name, name_link, l->link->name);
 
 	if (fd < 0)
 		return fd;
-	fd = reg_file_open(at.path, e->reg);
+	fd = reg_file_open(at.path, l->file);
 	unlink(at.path);
 	borrowed_drop(&at);
 	return fd;
+}
+
+int link_remap_open(struct restoring *r, const struct remap *row)
+{
+	struct linked l = { r, snap_file(r->snap, row->orig_id)->reg, link_of(r, row) };
+
+	return unbroken(linked_open, &l);
 }
 
 bool link_remap_is(struct restoring *r, uint32_t id)

@@ -160,7 +160,7 @@ static int dump_udp(struct dumping *d, const struct fd_facts *f, InetSkEntry *e,
 static int inet_dump(struct dumping *d, const struct fd_facts *f, FileEntry *e)
 {
 	InetSkEntry *k = arena_msg(d->a, inet_sk_entry, InetSkEntry);
-	union inet_addr src, dst;
+	union inet_addr src = { 0 }, dst = { 0 };
 	int r;
 
 	k->id = e->id;
@@ -171,11 +171,12 @@ static int inet_dump(struct dumping *d, const struct fd_facts *f, FileEntry *e)
 	if (!r)
 		r = sk_same_netns(d, f->fd);
 	if (!r)
-		r = sk_lost_check(f, (int)k->family, (int)k->proto);
-	if (!r)
 		r = read_addresses(f->fd, &src, &dst);
 	if (!r)
 		r = k->type == SOCK_STREAM ? dump_tcp(d, f, k, &src, &dst) : dump_udp(d, f, k, &src, &dst);
+	/* of a connection that is dropped nothing more can be missed */
+	if (!r && (k->type != SOCK_STREAM || k->state == TCP_LISTEN || k->state == TCP_CLOSE))
+		r = sk_lost_check(f, (int)k->family, (int)k->proto);
 	if (!r)
 		r = dump_addresses(d, k, &src, &dst);
 	if (!r)

@@ -45,10 +45,11 @@ static int dump_facts(struct dumping *d, const struct fd_facts *f, struct unix_s
 
 	if (!r)
 		r = sockdiag_unix(sk_dump_get(d)->sd, e->ino, &s->row);
-	if (!r && !s->row)
-		r = err_say(ENOENT, "unix socket %u is not in the kernel's table", e->ino);
-	if (!r)
-		r = sk_lost_check(f, AF_UNIX, 0);
+	if (r < 0)
+		return r;
+	if (!s->row)
+		return err_say(ENOENT, "unix socket %u is not in the kernel's table", e->ino);
+	r = sk_lost_check(f, AF_UNIX, 0);
 	if (r < 0)
 		return r;
 	e->type = s->row->type;

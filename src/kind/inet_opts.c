@@ -32,7 +32,7 @@ static int get(int fd, int level, int opt, const char *name, int *ret_value)
 static int dump_ip(struct dumping *d, int fd, InetSkEntry *e)
 {
 	IpOptsEntry *o = arena_msg(d->a, ip_opts_entry, IpOptsEntry);
-	int freebind, pktinfo, tos, ttl, v6only = 0, r;
+	int freebind = 0, pktinfo = 0, tos = 0, ttl = 0, v6only = 0, r;
 
 	r = GET(fd, SOL_IP, IP_FREEBIND, &freebind);
 	if (!r)
@@ -60,7 +60,7 @@ static int dump_ip(struct dumping *d, int fd, InetSkEntry *e)
 static int dump_tcp(struct dumping *d, int fd, InetSkEntry *e)
 {
 	TcpOptsEntry *o = arena_msg(d->a, tcp_opts_entry, TcpOptsEntry);
-	int cork, nodelay, cnt, idle, intvl, r;
+	int cork = 0, nodelay = 0, cnt = 0, idle = 0, intvl = 0, r;
 
 	r = GET(fd, SOL_TCP, TCP_CORK, &cork);
 	if (!r)

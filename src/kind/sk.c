@@ -35,6 +35,14 @@ static uint64_t netns_cookie(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len) == 0 ? cookie : 0;
 }
 
+static void free_diag(void *arg)
+{
+	struct sk_dump *s = arg;
+
+	sockdiag_free(s->sd);
+	s->sd = NULL;
+}
+
 struct sk_dump *sk_dump_get(struct dumping *d)
 {
 	struct sk_dump *s = d->kind_state[KIND_STATE_UNIX];
@@ -45,6 +53,7 @@ struct sk_dump *sk_dump_get(struct dumping *d)
 		fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 		s->netns_cookie = fd < 0 ? 0 : netns_cookie(fd);
 		d->kind_state[KIND_STATE_UNIX] = s;
+		dumping_undo(d, free_diag, s);
 	}
 	if (!s->sd)
 		s->sd = sockdiag_new(d->a, -1);
@@ -111,15 +120,13 @@ static const struct lost_row lost_netlink[] = {
 static const struct lost_row lost_ip[] = {
 	MISSED(SOL_IP, IP_TRANSPARENT, 0), MISSED(SOL_IP, IP_RECVERR, 0), MISSED(SOL_IP, IP_RECVTTL, 0),
 	MISSED(SOL_IP, IP_RECVTOS, 0), MISSED(SOL_IP, IP_RECVOPTS, 0), MISSED(SOL_IP, IP_RECVORIGDSTADDR, 0),
-	DROPPED(SOL_IP, IP_MINTTL, 0), DROPPED(SOL_IP, IP_MULTICAST_TTL, 1), DROPPED(SOL_IP, IP_MULTICAST_LOOP, 1),
-	DROPPED(SOL_IP, IP_BIND_ADDRESS_NO_PORT, 0),
+	DROPPED(SOL_IP, IP_MINTTL, 0), DROPPED(SOL_IP, IP_BIND_ADDRESS_NO_PORT, 0),
 };
 
 static const struct lost_row lost_ip6[] = {
 	MISSED(SOL_IPV6, IPV6_RECVPKTINFO, 0), MISSED(SOL_IPV6, IPV6_RECVERR, 0),
 	MISSED(SOL_IPV6, IPV6_RECVHOPLIMIT, 0), MISSED(SOL_IPV6, IPV6_RECVTCLASS, 0),
-	DROPPED(SOL_IPV6, IPV6_TCLASS, 0), DROPPED(SOL_IPV6, IPV6_MULTICAST_HOPS, 1),
-	DROPPED(SOL_IPV6, IPV6_MULTICAST_LOOP, 1),
+	DROPPED(SOL_IPV6, IPV6_TCLASS, 0),
 };
 
 static const struct lost_row lost_tcp[] = {
@@ -129,6 +136,8 @@ static const struct lost_row lost_tcp[] = {
 
 static const struct lost_row lost_udp[] = {
 	MISSED(SOL_UDP, UDP_ENCAP, 0), MISSED(SOL_UDP, UDP_GRO, 0), MISSED(SOL_UDP, UDP_SEGMENT, 0),
+	DROPPED(SOL_IP, IP_MULTICAST_TTL, 1), DROPPED(SOL_IP, IP_MULTICAST_LOOP, 1),
+	DROPPED(SOL_IPV6, IPV6_MULTICAST_HOPS, 1), DROPPED(SOL_IPV6, IPV6_MULTICAST_LOOP, 1),
 };
 
 static int lost_check(const struct fd_facts *f, const struct lost_row *k, size_t n)
@@ -189,6 +198,14 @@ static int other_dump(struct dumping *, const struct fd_facts *f, FileEntry *)
 	return err_say(ENOTSUP, "a socket of family %d is not supported yet", family);
 }
 
+/* The last of the socket kinds: nobody asks any more. */
+static int other_finish(struct dumping *d)
+{
+	if (d->kind_state[KIND_STATE_UNIX])
+		free_diag(d->kind_state[KIND_STATE_UNIX]);
+	return 0;
+}
+
 static int other_check(struct restoring *, const FileEntry *)
 {
 	return err_say(ENOTSUP, "a packet socket is not supported yet");
@@ -205,6 +222,7 @@ const struct kind_fd kind_fd_sk_other = {
 	.type = FD_TYPES__PACKETSK,
 	.match = other_match,
 	.dump = other_dump,
+	.finish = other_finish,
 	.check = other_check,
 	.open = other_open,
 };

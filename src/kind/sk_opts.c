@@ -94,7 +94,7 @@ static int dump_rows(int fd, SkOptsEntry *o)
 
 static int dump_buffers(int fd, SkOptsEntry *o)
 {
-	int snd, rcv, lock, r;
+	int snd, rcv = 0, lock, r;
 
 	r = sk_get(fd, SOL_SOCKET, SO_SNDBUF, &snd);
 	if (!r)

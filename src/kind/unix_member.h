@@ -26,6 +26,8 @@ struct unix_member {
 struct unix_set {
 	struct unix_member **v; /* by inode */
 	size_t n;
+	struct unix_member **listeners;
+	size_t nlisteners;
 	bool opened, linked;
 };
 

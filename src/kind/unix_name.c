@@ -20,7 +20,7 @@ const char *unix_name_text(const void *name, size_t len, char text[static UNIX_N
 	size_t n = 0;
 
 	if (!len)
-		return strcpy(text, "(unnamed)");
+		return memcpy(text, "(unnamed)", sizeof("(unnamed)"));
 	if (from[0])
 		len = strnlen(name, len);
 	for (size_t i = 0; i < len && n < UNIX_NAME_TEXT - 1; i++)
@@ -133,14 +133,16 @@ static int test_dead(const struct sockaddr_un *sun, socklen_t len, const char *t
 /* 0: free; 1: the file of a dead socket is there, see *st. */
 static int test_path(const struct sockaddr_un *sun, socklen_t len, struct stat *st)
 {
-	char path[PATH_ROOM];
+	char path[PATH_ROOM], text[UNIX_NAME_TEXT];
 	int r;
 
-	if (lstat(path_of(sun, path), st) < 0)
-		return errno == ENOENT ? 0 : err_set(errno, "%s", path);
+	path_of(sun, path);
+	unix_name_text(path, strlen(path), text);
+	if (lstat(path, st) < 0)
+		return errno == ENOENT ? 0 : err_set(errno, "%s", text);
 	if (!S_ISSOCK(st->st_mode))
-		return err_say(EEXIST, "%s is there and is not a socket", path);
-	r = test_dead(sun, len, path);
+		return err_say(EEXIST, "%s is there and is not a socket", text);
+	r = test_dead(sun, len, text);
 	return r < 0 ? r : 1;
 }
 
@@ -205,7 +207,7 @@ static int give_away(int fd, const UnixSkEntry *e)
 static int bind_path(struct restoring *r, int fd, const UnixSkEntry *e, const struct sockaddr_un *sun, socklen_t len)
 {
 	struct placed *p = arena_alloc(r->a, sizeof(*p));
-	char path[PATH_ROOM];
+	char path[PATH_ROOM], text[UNIX_NAME_TEXT];
 	int err = test_path(sun, len, &p->st);
 
 	if (err < 0)
@@ -213,11 +215,11 @@ static int bind_path(struct restoring *r, int fd, const UnixSkEntry *e, const st
 	path_of(sun, path);
 	p->path = path[0] == '/' ? arena_strdup(r->a, path) : arena_printf(r->a, "%s/%s", e->name_dir, path);
 	if (err == 1 && unlink(path) < 0)
-		return err_set(errno, "replace %s", path);
+		return err_set(errno, "replace %s", entry_text(e, text));
 	p->had = err == 1;
 	restoring_undo(r, unplace, p);
 	if (bind(fd, (const struct sockaddr *)sun, len) < 0)
-		return err_set(errno, "bind unix socket %s", path);
+		return err_set(errno, "bind unix socket %s", entry_text(e, text));
 	p->bound = true;
 	return give_away(fd, e);
 }
@@ -257,13 +259,13 @@ int unix_name_connect(int fd, const UnixSkEntry *e)
 int unix_name_unlink(const UnixSkEntry *e)
 {
 	struct sockaddr_un sun;
-	char path[PATH_ROOM];
+	char path[PATH_ROOM], text[UNIX_NAME_TEXT];
 	int back, err = enter(e, &back);
 
 	if (err < 0)
 		return err;
 	address(e, &sun);
 	if (unlink(path_of(&sun, path)) < 0 && errno != ENOENT)
-		err = err_set(errno, "unlink %s", path);
+		err = err_set(errno, "unlink %s", entry_text(e, text));
 	return leave(e, back, err);
 }

@@ -103,10 +103,9 @@ static int open_alone(struct restoring *r, const struct unix_set *u, struct unix
 
 static struct unix_member *listener_of(const struct unix_set *u, const struct unix_member *s)
 {
-	for (size_t i = 0; i < u->n; i++)
-		if (u->v[i]->e->state == TCP_LISTEN && u->v[i]->e->type == s->e->type &&
-		    unix_name_equal(u->v[i]->e, s->e))
-			return u->v[i];
+	for (size_t i = 0; unix_name_is(s->e) && i < u->nlisteners; i++)
+		if (u->listeners[i]->e->type == s->e->type && unix_name_equal(u->listeners[i]->e, s->e))
+			return u->listeners[i];
 	return NULL;
 }
 

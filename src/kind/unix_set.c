@@ -55,6 +55,8 @@ static void collect(struct restoring *r, struct unix_set *u)
 		s->e = e->usk;
 		s->fd = s->tmp = -1;
 		arena_add(r->a, &u->v, &u->n, s);
+		if (e->usk->state == TCP_LISTEN && !unix_is_extern(s))
+			arena_add(r->a, &u->listeners, &u->nlisteners, s);
 	}
 	if (u->n)
 		qsort(u->v, u->n, sizeof(*u->v), by_ino);

@@ -11,6 +11,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 
 #include "base/cleanup.h"
@@ -71,5 +72,18 @@ void description_owner(const FownEntry *fown, int tfd, struct prog *p)
 	if (!fown->pid)
 		return;
 	prog_label(p, "fd %d: owner %u", tfd, fown->pid);
-	prog_sys(p, SYS_fcntl, (uint64_t)tfd, F_SETOWN_EX, prog_data(p->space, &owner, sizeof(owner)));
+	/* a thread that is no leader does not exist yet: better without its signal than not at all */
+	prog_call(p, owner.type == F_OWNER_TID ? PROG_MAY_FAIL : 0, SYS_fcntl,
+		  PROG_ARGS((uint64_t)tfd, F_SETOWN_EX, prog_data(p->space, &owner, sizeof(owner))));
+}
+
+void description_async(uint32_t flags, int tfd, struct prog *p)
+{
+	const int off = 0, on = 1;
+
+	if (!(flags & O_ASYNC))
+		return;
+	prog_label(p, "fd %d: O_ASYNC", tfd);
+	prog_sys(p, SYS_ioctl, (uint64_t)tfd, FIOASYNC, prog_data(p->space, &off, sizeof(off)));
+	prog_sys(p, SYS_ioctl, (uint64_t)tfd, FIOASYNC, prog_data(p->space, &on, sizeof(on)));
 }

@@ -21,4 +21,7 @@ int description_flags(int fd, uint32_t flags) must_check;
 /* Emits the owner and the signal of tfd; nothing when there is none. */
 void description_owner(const FownEntry *fown, int tfd, struct prog *p);
 
+/* Emits O_ASYNC anew: the number under which it is set is the one that signals tell (si_fd). For kinds that signal. */
+void description_async(uint32_t flags, int tfd, struct prog *p);
+
 #endif

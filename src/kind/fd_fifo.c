@@ -128,6 +128,7 @@ static int fifo_emit(struct restoring *r, const FileEntry *e, int tfd, struct pr
 {
 	if (name_of(r, e)->fown)
 		description_owner(name_of(r, e)->fown, tfd, p);
+	description_async(name_of(r, e)->flags, tfd, p);
 	return 0;
 }
 

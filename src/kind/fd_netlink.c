@@ -202,6 +202,7 @@ static int netlink_emit(struct restoring *r, const FileEntry *e, int tfd, struct
 {
 	(void)r;
 	description_owner(e->nlsk->fown, tfd, p);
+	description_async(e->nlsk->flags, tfd, p);
 	return 0;
 }
 

@@ -105,6 +105,7 @@ static int pipe_emit(struct restoring *r, const FileEntry *e, int tfd, struct pr
 	(void)r;
 	if (e->pipe->fown)
 		description_owner(e->pipe->fown, tfd, p);
+	description_async(e->pipe->flags, tfd, p);
 	return 0;
 }
 

@@ -107,6 +107,7 @@ static int unix_emit(struct restoring *r, const FileEntry *e, int tfd, struct pr
 {
 	(void)r;
 	description_owner(e->usk->fown, tfd, p);
+	description_async(e->usk->flags, tfd, p);
 	return 0;
 }
 

@@ -165,5 +165,6 @@ int terminal_emit(struct restoring *r, const FileEntry *e, int tfd, struct prog 
 		emit_foreground(r->snap, info, tfd, p);
 	}
 	description_owner(e->tty->fown, tfd, p);
+	description_async(e->tty->flags, tfd, p);
 	return 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a thread has of the CPU besides the registers in its signal frame: the
- * bases of fs and gs and the thread-local slots of the GDT.
+ * bases of fs and gs, the thread-local slots of the GDT, and the permission to use
+ * components that the kernel gives on demand only.
  *
  * The registers themselves are read by the engine when it stops a thread (its own
  * questions change them) and come back by the signal frame behind the program.
@@ -9,7 +10,8 @@
  * both bases from the thread that made it and so, in the end, from the engine,
  * whose fs base points to its libc's data: fs is always set, gs when it is not 0.
  *
- * Runs in the engine; order in the table: anywhere.
+ * Runs in the engine; order in the table: anywhere. The permission is given before
+ * alternate stacks come back, which it holds to a larger minimum.
  */
 #include <asm/ldt.h>
 #include <asm/prctl.h>
@@ -19,7 +21,15 @@
 #include "arch/x86_64/regs.h"
 #include "arch/x86_64/xsave.h"
 #include "kind/kind.h"
+#include "kind/task_entry.h"
 
+/* asm/prctl.h has them since 5.16 */
+#ifndef ARCH_GET_XCOMP_PERM
+#define ARCH_GET_XCOMP_PERM 0x1022
+#define ARCH_REQ_XCOMP_PERM 0x1023
+#endif
+
+enum { XTILE_DATA = 18 };
 enum { TLS_SLOT_FIRST = 12, TLS_SLOTS = 3 };
 
 static UserDescT *slot_dump(struct arena *a, const struct user_desc *d)
@@ -37,6 +47,26 @@ static UserDescT *slot_dump(struct arena *a, const struct user_desc *d)
 	e->seg_not_present = d->seg_not_present;
 	e->usable = d->useable;
 	return e;
+}
+
+/* Programs ask once, when they start, whether they may use AMX. */
+static void *cpu_ask(struct dumping *d, struct dump_task *t, struct prog *p)
+{
+	uint64_t va, *perm = prog_alloc(p->space, sizeof(*perm), &va);
+
+	(void)d, (void)t;
+	prog_label(p, "ask for register components on demand");
+	prog_try(p, SYS_arch_prctl, ARCH_GET_XCOMP_PERM, va); /* before 5.16 there are none */
+	return perm;
+}
+
+static int cpu_dump(struct dumping *d, struct dump_task *t, const void *asked)
+{
+	TaskCoreEntry *tc = task_entry_shared(d->a, t->threads[0].core);
+
+	tc->thaw_xcomp_perm = *(const uint64_t *)asked & XSAVE_ON_DEMAND;
+	tc->has_thaw_xcomp_perm = tc->thaw_xcomp_perm != 0;
+	return 0;
 }
 
 static int cpu_dump_thread(struct dumping *d, struct dump_thread *th, const void *asked)
@@ -57,7 +87,8 @@ static int cpu_dump_thread(struct dumping *d, struct dump_thread *th, const void
 
 static int cpu_check(struct restoring *r, const struct snap_task *t)
 {
-	(void)r;
+	if (t->cores[0]->tc->thaw_xcomp_perm & ~xsave_available() && r->opts->cpu_cap != CPU_CAP_NONE)
+		return err_say(ENOTSUP, "it may use AMX tiles, which this CPU (or its kernel) has not");
 	for (size_t k = 0; k < t->ncores; k++) {
 		int e = regs_check(t->cores[k]);
 
@@ -65,6 +96,16 @@ static int cpu_check(struct restoring *r, const struct snap_task *t)
 			e = xsave_check(t->cores[k], r->opts->cpu_cap == CPU_CAP_NONE);
 		if (e < 0)
 			return t->ncores > 1 ? err_ctx(e, "thread %u", t->pst->threads[k]) : e;
+	}
+	return 0;
+}
+
+static int cpu_emit(struct restoring *r, const struct snap_task *t, struct prog *p)
+{
+	(void)r;
+	if (t->cores[0]->tc->thaw_xcomp_perm & xsave_available()) {
+		prog_label(p, "permit AMX tiles");
+		prog_sys(p, SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILE_DATA);
 	}
 	return 0;
 }
@@ -107,7 +148,10 @@ static int cpu_emit_thread(struct restoring *r, const struct snap_task *t, size_
 
 const struct kind_task kind_task_cpu = {
 	.name = "cpu",
+	.ask = cpu_ask,
+	.dump = cpu_dump,
 	.dump_thread = cpu_dump_thread,
 	.check = cpu_check,
+	.emit = cpu_emit,
 	.emit_thread = cpu_emit_thread,
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a task is to the kernel apart from its credentials: personality, whether it
- * adopts orphans, how ready the kernel is to kill it for memory, who logged in,
- * and which memory barriers it may ask for.
+ * adopts orphans, how ready the kernel is to kill it for memory, who logged in, what
+ * of its memory a core dump holds, and which memory barriers it may ask for.
  *
  * Runs in the engine; emitted by the leader before its threads exist, which inherit
  * the login uid. Order in the table: before the file system (chroot hides /proc) and
@@ -23,6 +23,7 @@
 
 /* linux/membarrier.h has it since 6.3 */
 enum { MEMBARRIER_GET_REGISTRATIONS = 1 << 9, PERSONALITY_QUERY = -1 };
+enum { COREDUMP_FILTER = 0x33 /* what processes start with */ };
 
 struct asked {
 	int32_t *subreaper;
@@ -53,6 +54,10 @@ static int identity_dump(struct dumping *d, struct dump_task *t, const void *ask
 	if (r < 0)
 		return r;
 	tc->flags = t->stat.flags;
+	r = proc_coredump_filter(t->proc_fd, &tc->thaw_coredump_filter);
+	if (r < 0)
+		return r;
+	tc->has_thaw_coredump_filter = tc->thaw_coredump_filter != COREDUMP_FILTER;
 	r = proc_oom_score_adj(t->proc_fd, &tc->oom_score_adj);
 	if (r < 0)
 		return r;
@@ -97,6 +102,8 @@ static int emit_proc(const TaskCoreEntry *tc, struct prog *p)
 		return r;
 	if (tc->has_oom_score_adj && tc->oom_score_adj != oom)
 		emit_write(p, "/proc/self/oom_score_adj", tc->oom_score_adj);
+	if (tc->has_thaw_coredump_filter)
+		emit_write(p, "/proc/self/coredump_filter", tc->thaw_coredump_filter);
 	if (tc->has_loginuid && tc->loginuid != uid)
 		emit_write(p, "/proc/self/loginuid", tc->loginuid == UINT32_MAX ? -1 : (long long)tc->loginuid);
 	return 0;

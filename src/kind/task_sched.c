@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How a thread is scheduled: policy, real-time priority, niceness, and whether
- * children start over (SCHED_RESET_ON_FORK, kept in the policy word as the kernel does).
+ * How a thread is scheduled: policy, real-time priority, niceness, whether children
+ * start over (SCHED_RESET_ON_FORK, kept in the policy word as the kernel does), timer slack.
  *
  * CPU affinity is not in the images: it belongs to the machine.
  *
@@ -11,12 +11,15 @@
 #include <errno.h>
 #include <linux/sched.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "kind/kind.h"
 #include "kind/task_entry.h"
+
+enum { TIMERSLACK_NS = 50000 /* what processes start with */ };
 
 static bool is_realtime(uint32_t policy)
 {
@@ -46,13 +49,23 @@ static int nice_of(int tid, int *ret_nice)
 	return errno ? -errno : 0;
 }
 
+static void *sched_ask(struct dumping *d, struct dump_thread *th, struct prog *p)
+{
+	(void)d, (void)th;
+	prog_label(p, "ask for the timer slack");
+	return prog_sys(p, SYS_prctl, PR_GET_TIMERSLACK);
+}
+
 static int sched_dump_thread(struct dumping *d, struct dump_thread *th, const void *asked)
 {
 	ThreadCoreEntry *e = task_entry_thread(d->a, th->core);
+	const struct prog_rec *slack = asked;
 	int policy = sched_getscheduler(th->tid), nice, r;
 	struct sched_param param;
 
-	(void)asked;
+	/* real-time threads have none */
+	e->has_thaw_timerslack_ns = slack->ret && slack->ret != TIMERSLACK_NS;
+	e->thaw_timerslack_ns = e->has_thaw_timerslack_ns ? (uint64_t)slack->ret : 0;
 	if (policy < 0)
 		return err_set(errno, "thread %d: sched_getscheduler()", th->tid);
 	r = check_policy(th->tid, (uint32_t)policy);
@@ -92,6 +105,10 @@ static int sched_emit_thread(struct restoring *r, const struct snap_task *t, siz
 	int own_nice;
 
 	(void)r;
+	if (e->has_thaw_timerslack_ns) {
+		prog_label(p, "set the timer slack");
+		prog_sys(p, SYS_prctl, PR_SET_TIMERSLACK, e->thaw_timerslack_ns);
+	}
 	if (e->has_sched_nice && nice_of(0, &own_nice) >= 0 && own_nice != e->sched_nice) {
 		prog_label(p, "set niceness %d", e->sched_nice);
 		prog_sys(p, SYS_setpriority, PRIO_PROCESS, 0, (uint64_t)(int64_t)e->sched_nice);
@@ -105,6 +122,7 @@ static int sched_emit_thread(struct restoring *r, const struct snap_task *t, siz
 
 const struct kind_task kind_task_sched = {
 	.name = "scheduling",
+	.ask_thread = sched_ask,
 	.dump_thread = sched_dump_thread,
 	.check = sched_check,
 	.emit_thread = sched_emit_thread,

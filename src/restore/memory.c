@@ -104,8 +104,9 @@ static struct chunk_rules rules_for(struct restore *r, const struct snap_task *t
 	const struct rvdso *vdso = &r->vdso[t->index];
 	struct pie_iov *huge = arena_alloc(r->kinds.a, t->mm->n_vmas * sizeof(*huge));
 	struct chunk_rules u = { .huge = huge };
+	bool wanted = r->huge_pages && !t->mm->thp_disabled;
 
-	for (size_t i = 0; r->huge_pages && i < t->mm->n_vmas; i++) {
+	for (size_t i = 0; wanted && i < t->mm->n_vmas; i++) {
 		const VmaEntry *v = t->mm->vmas[i];
 
 		if (is_mapping(v) && may_be_huge(v))

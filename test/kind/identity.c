@@ -12,11 +12,11 @@
 
 enum { HEAP = 3 << 20 };
 
-static void oom_write(const char *text)
+static void to_proc(const char *path, const char *text)
 {
-	int fd = open("/proc/self/oom_score_adj", O_WRONLY);
+	int fd = open(path, O_WRONLY);
 
-	CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text), "oom_score_adj");
+	CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text), "%s", path);
 	close(fd);
 }
 
@@ -64,12 +64,13 @@ int main(void)
 	child = child_start(&fd);
 	CHECK(!mkdir("sub", 0755) && !chdir("sub") && getcwd(cwd, sizeof(cwd)), "a directory of its own");
 	umask(027);
-	oom_write("123");
+	to_proc("/proc/self/oom_score_adj", "123");
 	CHECK(personality(ADDR_NO_RANDOMIZE | UNAME26) >= 0, "personality");
 	CHECK(!prctl(PR_SET_CHILD_SUBREAPER, 1), "subreaper");
 	CHECK(!prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0), "disable huge pages");
 	CHECK(!prctl(PR_SET_NAME, "a \"name\"\n"), "name");
 	CHECK(!syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0), "membarrier");
+	to_proc("/proc/self/coredump_filter", "0x17");
 	heap = sbrk(HEAP);
 	CHECK(heap != (void *)-1, "sbrk");
 	memset(heap, 'h', HEAP);

@@ -16,7 +16,7 @@ struct own {
 	unsigned long fs, gs;
 	void *robust, *clear_tid;
 	size_t robust_len;
-	int tid, nice, policy, priority;
+	int tid, nice, policy, priority, slack;
 	char name[16];
 };
 
@@ -40,6 +40,7 @@ static struct own own(void)
 	o.policy = sched_getscheduler(0);
 	sched_getparam(0, &p);
 	o.priority = p.sched_priority;
+	o.slack = prctl(PR_GET_TIMERSLACK);
 	prctl(PR_GET_NAME, o.name);
 	return o;
 }
@@ -65,6 +66,8 @@ static void go_own_way(int i)
 		(void)!sched_setscheduler(0, SCHED_RR, &fifo); /* where it is allowed */
 	if (i == 6)
 		CHECK(!setpriority(PRIO_PROCESS, (id_t)gettid(), -5), "niceness");
+	if (i == 8)
+		CHECK(!prctl(PR_SET_TIMERSLACK, 4711), "timer slack");
 	if (i == 7)
 		CHECK(!pthread_mutex_lock(&robust), "lock");
 }

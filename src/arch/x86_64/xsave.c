@@ -46,7 +46,7 @@ static const struct {
 	{ BIT(9), "protection-key" }, { BIT(17) | BIT(18), "AMX" }, { BIT(19), "APX" },
 };
 
-static uint64_t xcr0(void)
+uint64_t xsave_available(void)
 {
 	uint32_t a, b, c, d;
 
@@ -60,7 +60,7 @@ int xsave_layout_read(struct xsave_layout *l)
 {
 	uint32_t len, off, c, d;
 
-	*l = (struct xsave_layout){ .features = xcr0() };
+	*l = (struct xsave_layout){ .features = xsave_available() };
 	if (!l->features)
 		return err_say(ENOTSUP, "this CPU or kernel has no XSAVE, which is not supported");
 	for (unsigned i = 2; i < XSAVE_BITS; i++) {
@@ -208,7 +208,7 @@ int xsave_check(const CoreEntry *core, bool drop)
 	if (r < 0)
 		return r;
 	in_use = xsave_features(core);
-	missing = drop ? 0 : in_use & ~(xcr0() | LEGACY);
+	missing = drop ? 0 : in_use & ~(xsave_available() | LEGACY);
 	for (size_t i = 0; i < ARRAY_LEN(feature_names); i++)
 		if (missing & feature_names[i].features)
 			return err_say(ENOTSUP, "its registers hold %s state, this CPU (or its kernel) has none",
@@ -216,6 +216,8 @@ int xsave_check(const CoreEntry *core, bool drop)
 	if (missing)
 		return err_say(ENOTSUP, "its registers hold XSAVE components 0x%" PRIx64 ", this CPU (or its kernel) lacks them",
 			       missing);
+	if (in_use & XSAVE_ON_DEMAND)
+		return err_say(ENOTSUP, "AMX tiles in use are not supported yet");
 	if (in_use & ~WITH_FIELD && (!fp->xsave->has_thaw_xsave || fp->xsave->thaw_xsave.len < XSAVE_MIN_LEN))
 		return err_say(EINVAL, "its registers hold XSAVE components 0x%" PRIx64 ", whose contents are not in the image",
 			       in_use & ~WITH_FIELD);

@@ -32,6 +32,9 @@ struct xsave_layout {
 	} comp[XSAVE_BITS];
 };
 
+/* What this CPU and kernel have, without the places: quick. */
+uint64_t xsave_available(void);
+
 int xsave_layout_read(struct xsave_layout *ret_layout) must_check;
 
 /* Bytes of an area that holds these features. */
@@ -45,6 +48,9 @@ int xsave_dump(const struct xsave_layout *l, struct arena *a, const void *raw, s
 /*
  * Refuses by name a thread that uses what this CPU or kernel does not have (components of zeros are not in use).
  * drop: such a thread passes, and xsave_fill() leaves out what is missing.
+ *
+ * Tile data in use is refused in any case: a fresh thread has no room for it, and the kernel would not fail
+ * the frame but take x87 and SSE out of it and forget all the rest.
  */
 int xsave_check(const CoreEntry *core, bool drop) must_check;
 /* Features that core's registers hold. */

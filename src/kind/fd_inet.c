@@ -206,6 +206,7 @@ static int inet_emit(struct restoring *r, const FileEntry *e, int tfd, struct pr
 {
 	(void)r;
 	description_owner(e->isk->fown, tfd, p);
+	description_async(e->isk->flags, tfd, p);
 	return 0;
 }
 

@@ -98,7 +98,7 @@ static void emit_groups(const struct creds *now, const struct creds *want, struc
 	if (!same_groups(now, want)) {
 		prog_label(p, "set %zu supplementary groups", want->ngroups);
 		prog_sys(p, SYS_setgroups, want->ngroups,
-			 prog_data(p->space, want->groups, want->ngroups * sizeof(*want->groups)));
+			 want->ngroups ? prog_data(p->space, want->groups, want->ngroups * sizeof(*want->groups)) : 0);
 	}
 	if (memcmp(now->gid, want->gid, sizeof(want->gid)) == 0)
 		return;

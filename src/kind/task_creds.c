@@ -61,7 +61,8 @@ static CredsEntry *creds_entry(struct arena *a, const struct proc_status *s, uin
 	set_caps(a, s->cap[PROC_CAP_AMB], &e->cap_amb, &e->n_cap_amb);
 	e->secbits = securebits;
 	e->n_groups = s->n_groups;
-	e->groups = arena_memdup(a, s->groups, s->n_groups * sizeof(*s->groups));
+	if (s->n_groups)
+		e->groups = arena_memdup(a, s->groups, s->n_groups * sizeof(*s->groups));
 	e->has_no_new_privs = s->no_new_privs;
 	e->no_new_privs = s->no_new_privs;
 	return e;

@@ -98,7 +98,7 @@ static int mm_check(struct restoring *r, const struct snap_task *t)
 static void emit_map(const MmEntry *e, int exe_fd, struct prog *p)
 {
 	size_t auxv_len = e->n_mm_saved_auxv * sizeof(*e->mm_saved_auxv);
-	uint64_t auxv_va = prog_data(p->space, e->mm_saved_auxv, auxv_len);
+	uint64_t auxv_va = auxv_len ? prog_data(p->space, e->mm_saved_auxv, auxv_len) : 0;
 	const struct prctl_mm_map map = {
 		.start_code = e->mm_start_code,
 		.end_code = e->mm_end_code,
@@ -111,7 +111,7 @@ static void emit_map(const MmEntry *e, int exe_fd, struct prog *p)
 		.arg_end = e->mm_arg_end,
 		.env_start = e->mm_env_start,
 		.env_end = e->mm_env_end,
-		.auxv = auxv_len ? (__u64 *)auxv_va : NULL, // NOLINT(performance-no-int-to-ptr)
+		.auxv = (__u64 *)auxv_va, // NOLINT(performance-no-int-to-ptr)
 		.auxv_size = (uint32_t)auxv_len,
 		.exe_fd = (uint32_t)exe_fd,
 	};

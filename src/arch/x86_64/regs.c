@@ -80,9 +80,9 @@ static int peek(pid_t tid, uint64_t va, void *buf, size_t len)
 int regs_leave_rseq(pid_t tid, struct user_regs_struct *regs)
 {
 	struct ptrace_rseq r;
-	uint64_t cs_va;
-	struct rseq_cs cs;
-	uint32_t sig;
+	uint64_t cs_va = 0;
+	struct rseq_cs cs = { 0 };
+	uint32_t sig = 0;
 	int e = ptrace_get_rseq(tid, &r);
 
 	if (e < 0)

@@ -179,6 +179,17 @@ static long spawn(struct worker *w, uint32_t k, uint32_t *tid_at)
 	return r;
 }
 
+/*
+ * Watching a part of a mapping cuts it in pieces, which the kernel joins again at
+ * the end only if they have one reverse map (anon_vma) in common. A mapping gets
+ * its reverse map with its first page: so one is made before the cut, and thrown away.
+ */
+static void root_mapping(const struct pie_iov *v)
+{
+	if (!sys3(__NR_madvise, v->va, 4096, 23 /* MADV_POPULATE_WRITE */))
+		sys3(__NR_madvise, v->va, v->len, 4 /* MADV_DONTNEED */);
+}
+
 /* A userfaultfd that watches all huge ranges, or -1: nothing is lost but speed. */
 static int watch_ranges(const struct pie_fill *f)
 {
@@ -193,6 +204,7 @@ static int watch_ranges(const struct pie_fill *f)
 	for (uint32_t i = 0; i < f->nranges; i++) {
 		struct uffdio_register r = { .range = { v[i].va, v[i].len }, .mode = UFFDIO_REGISTER_MODE_MISSING };
 
+		root_mapping(&v[i]);
 		if (sys3(__NR_ioctl, fd, UFFDIO_REGISTER, &r))
 			goto without;
 	}

@@ -45,7 +45,7 @@ static int dump_thread_facts(struct dump *d, struct dthread *k, struct dump_thre
 		return err;
 	k->xsave = arena_memdup(d->kinds.a, raw, k->xsave_len);
 	core->thread_core = arena_msg(d->kinds.a, thread_core_entry, ThreadCoreEntry);
-	regs_dump(d->kinds.a, &k->regs, core);
+	regs_dump(d->kinds.a, th->tid, &k->regs, core);
 	return xsave_dump(&d->xsave, d->kinds.a, k->xsave, k->xsave_len, core);
 }
 

@@ -110,7 +110,7 @@ static void a_waiting_thread_is_saved(void **state)
 	assert_int_equal(ptrace_get_regs(pid, &regs), 0);
 	assert_int_equal(regs_check_live(pid, &regs), 0);
 	assert_int_equal(regs_leave_rseq(pid, &regs), 0);
-	regs_dump(*state, &regs, &core);
+	regs_dump(*state, 0, &regs, &core);
 	assert_int_equal(core.thread_info->gpregs->ip, regs.rip - 2);
 	assert_int_equal(core.thread_info->gpregs->ax, regs.orig_rax);
 	assert_int_equal(core.thread_info->gpregs->sp, regs.rsp);
@@ -122,6 +122,38 @@ static void a_waiting_thread_is_saved(void **state)
 	assert_int_equal(regs_check(&core), 0);
 	assert_int_equal(ptrace_get_regs(pid, &after), 0);
 	assert_memory_equal(&regs, &after, sizeof(regs));
+	child_end(pid);
+}
+
+static void sleeps_long(void *arg, int ready)
+{
+	(void)arg;
+	child_ready(ready);
+	for (;;)
+		usleep(1000000000);
+}
+
+/* Stopped and let go, it goes on with restart_syscall(); stopped again, it must still be known as a sleep. */
+static void a_call_restarted_twice(void **state)
+{
+	pid_t pid = child_start(sleeps_long, NULL);
+	CoreEntry core = CORE_ENTRY__INIT;
+	struct user_regs_struct regs;
+
+	for (int tries = 0; tries < 1000; tries++) {
+		until_asleep(pid);
+		stop(pid);
+		assert_int_equal(ptrace_get_regs(pid, &regs), 0);
+		if (regs.orig_rax == SYS_restart_syscall)
+			break;
+		assert_int_equal(ptrace_detach(pid, 0), 0);
+	}
+	assert_int_equal(regs.orig_rax, SYS_restart_syscall);
+	regs_dump(*state, pid, &regs, &core);
+	assert_true(core.thread_info->gpregs->ax == SYS_clock_nanosleep || core.thread_info->gpregs->ax == SYS_nanosleep);
+	assert_int_equal(core.thread_info->gpregs->ip, regs.rip - 2);
+	regs_dump(*state, 0, &regs, &core);
+	assert_int_equal(core.thread_info->gpregs->ax, (uint64_t)-EINTR);
 	child_end(pid);
 }
 
@@ -179,7 +211,7 @@ static void foreign_code_is_refused(void **state)
 	CoreEntry core = CORE_ENTRY__INIT;
 	UserX86RegsEntry *e;
 
-	regs_dump(*state, &regs, &core);
+	regs_dump(*state, 0, &regs, &core);
 	e = core.thread_info->gpregs;
 	assert_int_equal(regs_check(&core), 0);
 	e->fs = 0x2b;
@@ -204,6 +236,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(interrupted_calls, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_waiting_thread_is_saved, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_call_restarted_twice, setup, teardown),
 		cmocka_unit_test_setup_teardown(sequences_are_left, setup, teardown),
 		cmocka_unit_test_setup_teardown(foreign_code_is_refused, setup, teardown),
 	};

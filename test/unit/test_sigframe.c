@@ -189,7 +189,7 @@ static void a_restored_thread_has_all(void **state)
 	ThreadSasEntry sas = THREAD_SAS_ENTRY__INIT;
 	struct found f;
 
-	regs_dump(b->a, &regs, &core);
+	regs_dump(b->a, 0, &regs, &core);
 	assert_int_equal(xsave_dump(&b->l, b->a, raw, some_xsave(b, raw), &core), 0);
 	core.thread_core = &th;
 	th.has_blk_sigset = true;

@@ -17,8 +17,9 @@
  *     the kernel write the time left into its own request (sleep(), usleep() of
  *     glibc, sleep_for() of C++) goes on to the nanosecond. One that has it written
  *     elsewhere gets EINTR: such a program asks for it in order to go on by itself.
- *     A call that had been restarted before (restart_syscall) does not say any more
- *     what it was: EINTR, as after a signal.
+ *     A call that had been restarted before (a stop by a debugger, or an earlier dump)
+ *     is restart_syscall() by now, and only the code in front of it can tell what it
+ *     was: libc loads the number right there. Where it cannot: EINTR, as after a signal.
  *
  * Signals that are pending and not blocked are delivered after the restart; the
  * kernel does it before, but either order may happen to a running program.
@@ -128,6 +129,22 @@ void regs_restart(struct user_regs_struct *r)
 	}
 }
 
+/* What restart_syscall() goes on with, if the code says so: mov $number, %eax; syscall. */
+static void find_call(pid_t tid, struct user_regs_struct *r)
+{
+	struct {
+		uint8_t mov;
+		uint32_t nr;
+		uint8_t call[SYSCALL_LEN];
+	} __attribute__((packed)) code = { 0 };
+
+	if (!tid || r->orig_rax != SYS_restart_syscall || !peek(tid, r->rip - sizeof(code), &code, sizeof(code)) ||
+	    code.mov != 0xb8 || code.call[0] != 0x0f || code.call[1] != 0x05)
+		return;
+	if (code.nr == SYS_poll || code.nr == SYS_futex || code.nr == SYS_nanosleep || code.nr == SYS_clock_nanosleep)
+		r->orig_rax = code.nr;
+}
+
 /* The names differ by a letter or two only, so one list serves. */
 #define REGS(X)                                                                                              \
 	X(r15, r15) X(r14, r14) X(r13, r13) X(r12, r12) X(bp, rbp) X(bx, rbx) X(r11, r11) X(r10, r10)        \
@@ -135,11 +152,12 @@ void regs_restart(struct user_regs_struct *r)
 	X(ip, rip) X(cs, cs) X(flags, eflags) X(sp, rsp) X(ss, ss) X(fs_base, fs_base) X(gs_base, gs_base)   \
 	X(ds, ds) X(es, es) X(fs, fs) X(gs, gs)
 
-void regs_dump(struct arena *a, const struct user_regs_struct *regs, CoreEntry *core)
+void regs_dump(struct arena *a, pid_t tid, const struct user_regs_struct *regs, CoreEntry *core)
 {
 	UserX86RegsEntry *e = regs_info(a, core)->gpregs;
 	struct user_regs_struct r = *regs;
 
+	find_call(tid, &r);
 	regs_restart(&r);
 #define COPY(to, from) e->to = r.from;
 	REGS(COPY)

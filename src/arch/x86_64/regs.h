@@ -31,8 +31,11 @@ int regs_leave_rseq(pid_t tid, struct user_regs_struct *regs) must_check;
 /* Undoes what an interrupted system call has left in the registers, so that it starts again. */
 void regs_restart(struct user_regs_struct *regs);
 
-/* Fills core's general registers, regs_restart() included. regs itself stays as it is. */
-void regs_dump(struct arena *a, const struct user_regs_struct *regs, CoreEntry *core);
+/*
+ * Fills core's general registers, regs_restart() included. regs itself stays as it
+ * is. tid: the thread, to look at its code; 0 if that is not worth it.
+ */
+void regs_dump(struct arena *a, pid_t tid, const struct user_regs_struct *regs, CoreEntry *core);
 
 /* Refuses by name what a restore cannot set: 32-bit code, selectors other than the usual ones. */
 int regs_check(const CoreEntry *core) must_check;

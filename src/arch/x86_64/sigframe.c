@@ -116,7 +116,7 @@ uint64_t sigframe_from_ptrace(struct prog_space *s, const struct xsave_layout *l
 	struct frame *f = frame_new(s, &va);
 	uint8_t *area;
 
-	regs_dump(s->a, regs, &core);
+	regs_dump(s->a, 0, regs, &core);
 	set_context(&f->c, core.thread_info->gpregs);
 	area = area_new(s, l, in_use, &f->c.fpstate_va);
 	if (raw_len >= XSAVE_MIN_LEN) {

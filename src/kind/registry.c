@@ -32,8 +32,9 @@ const struct kind_mem *const kind_mems[] = {
 };
 
 /*
- * The order is that of restore: the thread row's check() comes first of all (the others rely on it), the
- * descriptors' row and chroot before privileges end; limits when nothing grows any more; credentials last.
+ * The order is that of restore: the thread row first, since its check() says that what the others read is there;
+ * identity before chroot hides /proc; pending signals before timers that add to them; limits when nothing grows
+ * any more; credentials last.
  */
 const struct kind_task *const kind_tasks[] = {
 	&kind_task_thread,

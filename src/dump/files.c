@@ -25,12 +25,22 @@ struct known {
 	FdTypes type;
 };
 
+/* A file that is no descriptor of any task: what a mapping, "exe", "cwd" or "root" points to. */
+struct linked {
+	dev_t dev;
+	ino_t ino;
+	const char *name;
+	uint32_t id;
+};
+
 struct files {
 	struct kcmp_set *set;
 	struct known *known; /* by description number of the set, from 1 */
 	size_t cap;
 	int *fds;            /* ours, to be closed */
 	size_t nfds, fds_cap;
+	struct linked **links; /* one entry serves all tasks: a restore opens it once */
+	size_t nlinks;
 };
 
 uint32_t dumping_next_id(struct dumping *d)
@@ -163,6 +173,28 @@ int dumping_file(struct dumping *d, const struct fd_facts *f, uint32_t *ret_id)
 	return err;
 }
 
+static int dump_linked(struct dumping *d, const struct fd_facts *f, uint32_t *ret_id)
+{
+	struct files *files = d->files;
+	struct linked *l;
+	int err;
+
+	for (size_t i = files->nlinks; i-- > 0;) {
+		l = files->links[i];
+		if (l->ino == f->st.st_ino && l->dev == f->st.st_dev && !strcmp(l->name, f->link)) {
+			*ret_id = l->id;
+			return 0;
+		}
+	}
+	err = dumping_file(d, f, ret_id);
+	if (err < 0)
+		return err;
+	l = arena_alloc(d->a, sizeof(*l));
+	*l = (struct linked){ f->st.st_dev, f->st.st_ino, f->link, *ret_id };
+	arena_add(d->a, &files->links, &files->nlinks, l);
+	return 0;
+}
+
 int dumping_link(struct dumping *d, int32_t pid, const char *link, uint32_t *ret_id)
 {
 	struct fd_facts f = { .pid = pid, .tfd = -1, .fdinfo = "", .mnt_id = -1 };
@@ -184,7 +216,7 @@ int dumping_link(struct dumping *d, int32_t pid, const char *link, uint32_t *ret
 	f.link = target;
 	err = look(&f);
 	if (err >= 0)
-		err = dumping_file(d, &f, ret_id);
+		err = dump_linked(d, &f, ret_id);
 	return err_ctx(err, "%s", link);
 }
 
@@ -229,6 +261,7 @@ static int dump_fd(struct dumping *d, struct dump_task *t, int tfd)
 	f.fd = fd;
 	f.link = link;
 	f.fdinfo = info.rest;
+	d->locks_seen |= strstr(info.rest, "lock:") != NULL;
 	f.flags = info.flags;
 	f.pos = info.pos;
 	f.mnt_id = (int32_t)info.mnt_id;

@@ -49,6 +49,7 @@ struct dumping {
 	uint32_t next_id;     /* the next file id; ids of other name spaces have their own counters in their kind */
 	struct files *files;  /* dump/files.c */
 	struct undo *undo;
+	bool locks_seen;         /* some descriptor's fdinfo tells of a lock (files.c; /proc/locks takes 10 ms to read) */
 	struct dump_task *tasks; /* all living tasks of the tree */
 	size_t ntasks;
 	void *kind_state[KIND_STATES];

@@ -13,12 +13,9 @@
  */
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <sys/file.h>
 #include <sys/syscall.h>
 
-#include "base/cleanup.h"
-#include "base/io.h"
 #include "kern/locks.h"
 #include "kind/file_locks.h"
 
@@ -114,14 +111,9 @@ static int task_dump(struct dumping *d, struct locks *l, const struct dump_task 
 int file_locks_dump(struct dumping *d)
 {
 	struct locks l = { 0 };
-	char *text = NULL;
-	ssize_t len = io_slurp(AT_FDCWD, "/proc/locks", &text);
 	int err = 0;
 
-	free(text);
-	if (len <= 0)
-		return (int)len; /* there is none on the whole machine */
-	for (size_t i = 0; !err && i < d->ntasks; i++)
+	for (size_t i = 0; d->locks_seen && !err && i < d->ntasks; i++)
 		err = task_dump(d, &l, &d->tasks[i]);
 	return err;
 }

@@ -115,6 +115,7 @@ int main(int argc, char **argv)
 
 	stdio_ensure();
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a file over its limit is an error to tell, not an end */
 	umask(077); /* images hold the memory of other people's processes */
 	r = cmdline_parse(a, argc, argv, &o);
 	if (r >= 0)

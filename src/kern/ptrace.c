@@ -12,7 +12,9 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "base/cleanup.h"
 #include "base/trace.h"
+#include "kern/proc.h"
 #include "kern/watchdog.h"
 
 enum { PAUSE_NS = 2000000, EVENT_STOP = 128 /* PTRACE_EVENT_STOP */ };
@@ -151,6 +153,18 @@ void ptrace_waiter_end(struct ptrace_waiter *w)
 	pthread_sigmask(SIG_SETMASK, &w->old_mask, NULL);
 }
 
+/*
+ * A leader that died is told to its tracer only when its other threads have been reaped; those are ours to reap too,
+ * but later. So nobody who waits for it alone would ever hear of it.
+ */
+static bool is_zombie(pid_t tid)
+{
+	auto_close int proc_fd = proc_open(tid);
+	struct proc_stat st;
+
+	return proc_fd >= 0 && proc_stat_read(proc_fd, tid, &st) >= 0 && (st.state == 'Z' || st.state == 'X');
+}
+
 static int wait_with(int (*poll)(pid_t, struct ptrace_stop *), pid_t tid, uint64_t deadline_ns,
 		     struct ptrace_stop *ret_stop)
 {
@@ -163,6 +177,10 @@ static int wait_with(int (*poll)(pid_t, struct ptrace_stop *), pid_t tid, uint64
 		if (r < 0 || ret_stop->kind != PTRACE_STOP_NONE)
 			break;
 		r = ptrace_waiter_pause(&w);
+		if (!r && is_zombie(tid)) {
+			*ret_stop = (struct ptrace_stop){ .kind = PTRACE_STOP_DIED };
+			break;
+		}
 	} while (!r);
 	ptrace_waiter_end(&w);
 	return err_ctx(r, "task %d", tid);

@@ -5,8 +5,8 @@ A box is a set of new PID, mount and network namespaces in which the test is pro
 free, whatever thaw leaves behind is visible in one /proc, orphans become our children (we learn how they ended),
 and when the test ends or is killed the kernel kills all the rest.
 
-Everything on disk is read-only but the test's own directory and private tmpfs on /tmp, /run and /var/tmp: a
-damaged image may well name other files to open and truncate.
+Everything on disk is read-only but the test's own directory and private tmpfs on /tmp, /run, /var/tmp and
+/dev/shm: a damaged image may well name other files to open and truncate.
 
 Nothing here sleeps for time: processes are waited for by pidfd; only a file's contents are polled.
 """
@@ -61,7 +61,7 @@ def enter(home):
     loopback_up()
     os.umask(0o022)
     _mount('--bind', home, home)
-    for d in ('/tmp', '/run', '/var/tmp'):
+    for d in ('/tmp', '/run', '/var/tmp', '/dev/shm'):
         if os.path.isdir(d) and not (home + '/').startswith(d + '/') and not (TOP + '/').startswith(d + '/'):
             _mount('-t', 'tmpfs', 'none', d)
     _mount('-o', 'remount,bind,ro', '/')

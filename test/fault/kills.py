@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""thaw itself is killed (SIGKILL) at random moments of a dump and of a restore, fifty times each.
+"""thaw itself is killed (SIGKILL) at random moments of a dump and of a restore, fifty times each: the process that was
+started, its child that does the work, or both.
 
 A killed dump leaves the target counting, or it had come to its end: then the target is gone as a whole and the images
 restore. Images that are not complete are refused. A killed restore leaves nothing: no process, no file, no mount; or
@@ -19,17 +20,40 @@ from case import case_add
 TIMES, TRIES = 50, 300
 
 
-def thaw_killed(cmd, args, delay):
+def victims(pid, whom):
+    """The processes to kill: thaw's own, never one that it dumps or restores."""
+    own = [pid]
+    for p in box.pids():
+        try:
+            with open(f'/proc/{p}/stat') as f:
+                parent = int(f.read().rsplit(')', 1)[1].split()[1])
+            if parent == pid and os.path.samefile(f'/proc/{p}/exe', box.THAW) and box.comm(p) != 'counting':
+                own.append(p)
+        except OSError:
+            pass
+    return {'thaw': own[:1], 'engine': own[1:], 'both': own}[whom]
+
+
+def thaw_killed(cmd, args, delay, whom):
     """Starts thaw and kills it after delay seconds; False if it had ended before."""
     with open('thaw.err', 'w') as e:
         pid = box.spawn([box.THAW, cmd, *map(str, args)], stderr=e)
     time.sleep(delay)  # the random moment itself
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+    killed = victims(pid, whom)
+    for p in killed:
+        try:
+            os.kill(p, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
     status = box.wait_gone(pid)
-    return status is not None and os.WIFSIGNALED(status)
+    with open('thaw.err') as e:
+        err = e.read()
+    if os.WIFSIGNALED(status):
+        return True
+    r = box.Result(['thaw', cmd], os.WEXITSTATUS(status), '', err, 0)
+    if r.code:
+        box.refused(r)
+    return bool(killed and r.code)
 
 
 def until_cut(one):
@@ -64,13 +88,13 @@ def whole_or_gone(when):
     return True
 
 
-def dump_killed(n, pid, seconds):
+def dump_killed(n, pid, seconds, whom):
     """One killed dump; afterwards the tree counts again, by itself or restored. True if the dump was cut short."""
     stay = n % 2 == 0
     shutil.rmtree('images', ignore_errors=True)
     os.mkdir('images')
     cut = thaw_killed('dump', ['-t', pid, '-D', 'images', '-o', os.path.abspath('dump.log'), '-v4',
-                               *(['--leave-running'] if stay else [])], random.uniform(0, 1.2 * seconds))
+                               *(['--leave-running'] if stay else [])], random.uniform(0, 1.2 * seconds), whom)
     when = f'dump {n} {"killed" if cut else "ended"}{" (--leave-running)" if stay else ""}'
     alive = whole_or_gone(when)
     complete = os.path.exists('images/inventory.img')
@@ -86,12 +110,12 @@ def dump_killed(n, pid, seconds):
     return cut
 
 
-def dump(seed):
-    random.seed(seed)
+def dump(whom):
+    random.seed(whom)
     pid = board.start()
     seconds = min(box.dump(pid, f'first{i}', '--leave-running').seconds for i in range(3))
     board.counts('undisturbed')
-    until_cut(lambda n: dump_killed(n, pid, seconds))
+    until_cut(lambda n: dump_killed(n, pid, seconds, whom))
 
 
 def host():
@@ -102,11 +126,11 @@ def host():
     return mounts, [f for f in files if not f.endswith(('stats-restore', '.out', '.err', 'thaw.err', 'restore.log'))]
 
 
-def restore_killed(n, seconds):
+def restore_killed(n, seconds, whom):
     before = host()
     fill = box.FILL['parallel' if n % 2 else 'serial']
     cut = thaw_killed('restore', ['-d', '-D', 'images', '-o', os.path.abspath('restore.log'), '-v4', *fill],
-                      random.uniform(0, 1.2 * seconds))
+                      random.uniform(0, 1.2 * seconds), whom)
     when = f'restore {n} {"killed" if cut else "ended"}'
     alive = whole_or_gone(when)
     check(alive or cut, f'{when}: nothing runs')
@@ -117,8 +141,8 @@ def restore_killed(n, seconds):
     return cut
 
 
-def restore(seed):
-    random.seed(seed)
+def restore(whom):
+    random.seed(whom)
     pid = board.start()
     box.dump(pid, 'images')
     box.wait_gone(pid)
@@ -128,10 +152,11 @@ def restore(seed):
         seconds = min(seconds, box.restore('images').seconds)
         check(whole_or_gone('undisturbed'), 'the restored tree is gone')
         box.kill_all()
-    until_cut(lambda n: restore_killed(n, seconds))
+    until_cut(lambda n: restore_killed(n, seconds, whom))
     box.restore('images')
     check(whole_or_gone('in the end'), 'the restored tree is gone')
 
 
-case_add('dump killed 50 times', functools.partial(dump, 1), limit=300)
-case_add('restore killed 50 times', functools.partial(restore, 2), limit=300)
+for w in ('thaw', 'engine', 'both'):
+    case_add(f'dump killed 50 times: {w}', functools.partial(dump, w), limit=300)
+    case_add(f'restore killed 50 times: {w}', functools.partial(restore, w), limit=300)

@@ -87,13 +87,15 @@ static int cpu_dump_thread(struct dumping *d, struct dump_thread *th, const void
 
 static int cpu_check(struct restoring *r, const struct snap_task *t)
 {
-	if (t->cores[0]->tc->thaw_xcomp_perm & ~xsave_available() && r->opts->cpu_cap != CPU_CAP_NONE)
+	uint64_t available = xsave_available(); /* CPUID is slow in virtual machines: once a task, not once a thread */
+
+	if (t->cores[0]->tc->thaw_xcomp_perm & ~available && r->opts->cpu_cap != CPU_CAP_NONE)
 		return err_say(ENOTSUP, "it may use AMX tiles, which this CPU (or its kernel) has not");
 	for (size_t k = 0; k < t->ncores; k++) {
 		int e = regs_check(t->cores[k]);
 
 		if (e >= 0)
-			e = xsave_check(t->cores[k], r->opts->cpu_cap == CPU_CAP_NONE);
+			e = xsave_check(t->cores[k], available, r->opts->cpu_cap == CPU_CAP_NONE);
 		if (e < 0)
 			return t->ncores > 1 ? err_ctx(e, "thread %u", t->pst->threads[k]) : e;
 	}
@@ -135,6 +137,10 @@ static int cpu_emit_thread(struct restoring *r, const struct snap_task *t, size_
 	const ThreadInfoX86 *info = t->cores[k]->thread_info;
 
 	(void)r;
+	if (xsave_features(t->cores[k]) & t->cores[0]->tc->thaw_xcomp_perm & XSAVE_ON_DEMAND) {
+		prog_label(p, "use an AMX tile");
+		prog_do(p, OP_TILES, 0);
+	}
 	for (size_t i = 0; i < info->n_tls; i++)
 		emit_slot(p, info->tls[i]);
 	prog_label(p, "set the base of fs");

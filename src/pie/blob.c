@@ -14,6 +14,24 @@ static void op_copy(void *to, const void *from, uint64_t len)
 	__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(len)::"memory");
 }
 
+/* Written as bytes: the assembler need not know AMX. The first use faults, and the kernel makes room for tiles. */
+static void op_tiles(void)
+{
+	uint64_t config[8] __attribute__((aligned(64)));
+
+	for (int i = 0; i < 8; i++)
+		config[i] = 0;
+	config[0] = 1;  /* palette */
+	config[2] = 64; /* bytes per row of tile 0 */
+	config[6] = 1;  /* its rows */
+	__asm__ volatile(".byte 0xc4, 0xe2, 0x78, 0x49, 0x07\n" /* ldtilecfg (%%rdi) */
+			 ".byte 0xc4, 0xe2, 0x7b, 0x49, 0xc0\n" /* tilezero %%tmm0 */
+			 ".byte 0xc4, 0xe2, 0x78, 0x49, 0xc0\n" /* tilerelease */
+			 :
+			 : "D"(config)
+			 : "memory");
+}
+
 static void op_syscall(struct pie_ctx *c, struct prog_rec *rec)
 {
 	uint64_t a[6];
@@ -60,6 +78,9 @@ void pie_run(struct pie_ctx *c, struct prog_rec *rec)
 			break;
 		case OP_COPY:
 			op_copy((void *)rec->arg[0], (const void *)rec->arg[1], rec->arg[2]);
+			break;
+		case OP_TILES:
+			op_tiles();
 			break;
 		case OP_BARRIER:
 			op_barrier(c, (uint32_t)rec->arg[0]);

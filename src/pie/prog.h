@@ -36,6 +36,7 @@ enum prog_op {
 	OP_REAP,     /* wait for child arg0 to end and reap it (a helper that has done its duty) */
 	OP_ZOMBIE,   /* wait until child arg0 is a zombie, leave it one */
 	OP_THREADS,  /* start arg1 threads from the struct pie_thread array at arg0 */
+	OP_TILES,    /* touch an AMX tile: only a thread that has used one has room for tile data in its registers */
 	OP_FILL,     /* fill memory as struct pie_fill at arg0 says */
 	OP_COMMIT,   /* the last barrier: wait for the engine's word, or end if the engine is gone */
 	OP_SIGRETURN,/* take the registers from the signal frame at arg0; the end of a restored thread */

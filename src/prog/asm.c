@@ -169,7 +169,7 @@ static const char *const op_name[] = {
 	[OP_EXIT] = "exit",	  [OP_SYSCALL] = "syscall", [OP_COPY] = "copy",	    [OP_BARRIER] = "barrier",
 	[OP_FORK] = "fork",	  [OP_REAP] = "reap",	    [OP_ZOMBIE] = "zombie", [OP_THREADS] = "threads",
 	[OP_FILL] = "fill",	  [OP_COMMIT] = "commit",   [OP_SIGRETURN] = "sigreturn",
-	[OP_PARK] = "park",	  [OP_JUMP] = "jump",
+	[OP_PARK] = "park",	  [OP_TILES] = "tiles",	  [OP_JUMP] = "jump",
 };
 
 static void print_rec(const struct prog_space *s, const struct prog_rec *r, uint64_t va, int indent)

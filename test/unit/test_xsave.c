@@ -121,13 +121,13 @@ static void what_the_cpu_lacks_is_refused(void **state)
 		noise(raw, big.comp[i].off, big.comp[i].len);
 		assert_int_equal(xsave_dump(&big, *state, raw, xsave_len(&big, big.features), &core), 0);
 		if (i == TILES) {
-			assert_int_equal(xsave_check(&core, true), -ENOTSUP);
+			assert_int_equal(xsave_check(&core, xsave_available(), true), -ENOTSUP);
 			continue;
 		}
-		assert_int_equal(xsave_check(&core, false), has ? 0 : -ENOTSUP);
+		assert_int_equal(xsave_check(&core, xsave_available(), false), has ? 0 : -ENOTSUP);
 		if (!has) {
 			assert_non_null(strstr(err_text(), "its registers hold"));
-			assert_int_equal(xsave_check(&core, true), 0);
+			assert_int_equal(xsave_check(&core, xsave_available(), true), 0);
 		}
 		tried += !has;
 	}
@@ -147,18 +147,18 @@ static void sizes_are_checked(void **state)
 	assert_int_equal(xsave_dump(&l, *state, raw, 2816, &core), -EINVAL);
 	set_bv(raw, 0);
 	assert_int_equal(xsave_dump(&l, *state, raw, xsave_len(&l, l.features), &core), 0);
-	assert_int_equal(xsave_check(&core, false), 0);
+	assert_int_equal(xsave_check(&core, xsave_available(), false), 0);
 	fp = core.thread_info->fpregs;
 	fp->xsave->n_ymmh_space = 65;
-	assert_int_equal(xsave_check(&core, false), -EINVAL);
+	assert_int_equal(xsave_check(&core, xsave_available(), false), -EINVAL);
 	fp->xsave->n_ymmh_space = 3; /* a shorter one is the rest in zeros */
-	assert_int_equal(xsave_check(&core, false), 0);
+	assert_int_equal(xsave_check(&core, xsave_available(), false), 0);
 	xsave_fill(&l, &core, raw);
 	fp->n_xmm_space = 63;
-	assert_int_equal(xsave_check(&core, false), -EINVAL);
+	assert_int_equal(xsave_check(&core, xsave_available(), false), -EINVAL);
 	fp->n_xmm_space = 64;
 	fp->xsave->xstate_bv = 1u << TILES; /* whose contents are nowhere */
-	assert_true(xsave_check(&core, false) < 0);
+	assert_true(xsave_check(&core, xsave_available(), false) < 0);
 }
 
 static void this_cpu_is_described(void **state)

@@ -199,7 +199,7 @@ static int check_sizes(const UserX86FpregsEntry *fp)
 	return 0;
 }
 
-int xsave_check(const CoreEntry *core, bool drop)
+int xsave_check(const CoreEntry *core, uint64_t available, bool drop)
 {
 	const UserX86FpregsEntry *fp = core->thread_info->fpregs;
 	uint64_t in_use, missing;
@@ -208,7 +208,7 @@ int xsave_check(const CoreEntry *core, bool drop)
 	if (r < 0)
 		return r;
 	in_use = xsave_features(core);
-	missing = drop ? 0 : in_use & ~(xsave_available() | LEGACY);
+	missing = drop ? 0 : in_use & ~(available | LEGACY);
 	for (size_t i = 0; i < ARRAY_LEN(feature_names); i++)
 		if (missing & feature_names[i].features)
 			return err_say(ENOTSUP, "its registers hold %s state, this CPU (or its kernel) has none",
@@ -216,8 +216,6 @@ int xsave_check(const CoreEntry *core, bool drop)
 	if (missing)
 		return err_say(ENOTSUP, "its registers hold XSAVE components 0x%" PRIx64 ", this CPU (or its kernel) lacks them",
 			       missing);
-	if (in_use & XSAVE_ON_DEMAND)
-		return err_say(ENOTSUP, "AMX tiles in use are not supported yet");
 	if (in_use & ~WITH_FIELD && (!fp->xsave->has_thaw_xsave || fp->xsave->thaw_xsave.len < XSAVE_MIN_LEN))
 		return err_say(EINVAL, "its registers hold XSAVE components 0x%" PRIx64 ", whose contents are not in the image",
 			       in_use & ~WITH_FIELD);

@@ -52,7 +52,7 @@ int xsave_dump(const struct xsave_layout *l, struct arena *a, const void *raw, s
  * Tile data in use is refused in any case: a fresh thread has no room for it, and the kernel would not fail
  * the frame but take x87 and SSE out of it and forget all the rest.
  */
-int xsave_check(const CoreEntry *core, bool drop) must_check;
+int xsave_check(const CoreEntry *core, uint64_t available, bool drop) must_check;
 /* Features that core's registers hold. */
 uint64_t xsave_features(const CoreEntry *core);
 /* Writes core's extended registers to an area of at least xsave_len(l, l->features) zeroed bytes. */

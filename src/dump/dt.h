@@ -45,8 +45,9 @@ struct dump {
 	struct xsave_layout xsave;
 	uint64_t start_ns, frozen_ns, thawed_ns;
 	uint64_t memory_ns;   /* time spent on pages */
-	_Atomic uint64_t pages_read, pages_written, bytes_done;
+	_Atomic uint64_t bytes_done;
 	uint64_t bytes_total;
+	uint64_t pages_read, pages_written, shpages_read, shpages_written; /* of tasks; of shared memory objects */
 };
 
 /* facts.c: tasks, threads, registers, mappings as the kernel shows them. */

@@ -187,6 +187,9 @@ static int write_stats(struct dump *d)
 	ds.memwrite_time = (uint32_t)(d->memory_ns / 1000);
 	ds.pages_scanned = d->pages_read;
 	ds.pages_written = d->pages_written;
+	ds.has_irmap_resolve = ds.has_shpages_scanned = ds.has_shpages_skipped_parent = ds.has_shpages_written = true;
+	ds.shpages_scanned = d->shpages_read;
+	ds.shpages_written = d->shpages_written;
 	e.dump = &ds;
 	return img_write_one(dir, IMG_STATS_DUMP, 0, &e.base);
 }
@@ -248,8 +251,9 @@ static int run(void *arg)
 	d.kinds = (struct dumping){ .opts = o, .snap = s, .a = s->a, .undo = &d.undo };
 	err = stage_run_all(stages, ARRAY_LEN(stages), &d);
 	if (err >= 0 && o->display_stats)
-		printf("Dumped %lu pages (%.2f GiB) in %.3f s\n", (unsigned long)d.pages_written,
-		       (double)d.pages_written * SNAP_PAGE / (1 << 30), (double)(trace_now_ns() - d.start_ns) / 1e9);
+		printf("Dumped %lu pages (%.2f GiB) in %.3f s\n", (unsigned long)(d.pages_written + d.shpages_written),
+		       (double)(d.pages_written + d.shpages_written) * SNAP_PAGE / (1 << 30),
+		       (double)(trace_now_ns() - d.start_ns) / 1e9);
 	if (err >= 0)
 		log_info("dumped %zu tasks", s->ntasks);
 	return err;

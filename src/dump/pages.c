@@ -140,19 +140,58 @@ static int shmem_object(struct dump *d, const struct shmem_object *s, struct col
 	return err;
 }
 
-static void result(struct dump *d, const struct collect_object *o, struct snap_pages *p)
+/* Pages that CRIU may bring in late (its --lazy-pages): private anonymous memory that is not locked. */
+static uint32_t page_flags(const VmaEntry *v)
 {
+	bool late = v->status & VMA_ANON_PRIVATE && !(v->status & VMA_AREA_VDSO) && !(v->flags & MAP_LOCKED);
+
+	return late ? PE_PRESENT | PE_LAZY : PE_PRESENT;
+}
+
+/* The number of the first mapping from i on that reaches behind va; mm->n_vmas: none. */
+static size_t vma_behind(const MmEntry *mm, size_t i, uint64_t va)
+{
+	while (i < mm->n_vmas && (mm->vmas[i]->end <= va || mm->vmas[i]->status & VMA_AREA_GUARD))
+		i++;
+	return i;
+}
+
+/* Where the flags of a task's run [va, end) change, at the latest its end. *at: the mapping of va, or one before it. */
+static uint64_t flags_until(const MmEntry *mm, size_t *at, uint64_t va, uint64_t end, uint32_t *ret_flags)
+{
+	size_t i = *at = vma_behind(mm, *at, va);
+
+	*ret_flags = i < mm->n_vmas ? page_flags(mm->vmas[i]) : PE_PRESENT;
+	while (i < mm->n_vmas && va < end && page_flags(mm->vmas[i]) == *ret_flags) {
+		va = mm->vmas[i]->end;
+		i = vma_behind(mm, i, va);
+	}
+	return i < mm->n_vmas && va < end ? va : end;
+}
+
+/* Returns the number of pages. mm: the task's, NULL of an object of its own. */
+static uint64_t result(struct dump *d, const struct collect_object *o, const MmEntry *mm, struct snap_pages *p)
+{
+	uint64_t pages = 0;
+	size_t at = 0;
+
 	p->pages_id = o->pages_id;
 	for (size_t i = 0; i < o->nruns; i++) {
-		PagemapEntry *e = arena_msg(d->kinds.a, pagemap_entry, PagemapEntry);
+		uint64_t end = o->runs[i].at + o->runs[i].len;
 
-		e->vaddr = o->runs[i].at;
-		e->has_nr_pages = e->has_flags = true;
-		e->nr_pages = o->runs[i].len / SNAP_PAGE;
-		e->flags = PE_PRESENT;
-		arena_add(d->kinds.a, &p->runs, &p->nruns, e);
-		d->pages_written += e->nr_pages;
+		for (uint64_t va = o->runs[i].at, to; va < end; va = to) {
+			PagemapEntry *e = arena_msg(d->kinds.a, pagemap_entry, PagemapEntry);
+
+			e->has_nr_pages = e->has_flags = true;
+			e->flags = PE_PRESENT;
+			to = mm ? flags_until(mm, &at, va, end, &e->flags) : end;
+			e->vaddr = va;
+			e->nr_pages = (to - va) / SNAP_PAGE;
+			arena_add(d->kinds.a, &p->runs, &p->nruns, e);
+		}
+		pages += o->runs[i].len / SNAP_PAGE;
 	}
+	return pages;
 }
 
 static unsigned threads_for(const struct dump *d)
@@ -172,6 +211,16 @@ static void tick(void *bar)
 	progress_tick(bar);
 }
 
+static uint64_t pieces_len(const struct collect_object *o, size_t n)
+{
+	uint64_t len = 0;
+
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; k < o[i].npieces; k++)
+			len += o[i].pieces[k].len;
+	return len;
+}
+
 static int collect(struct dump *d, struct collect_object *o, size_t n)
 {
 	struct progress bar;
@@ -179,15 +228,14 @@ static int collect(struct dump *d, struct collect_object *o, size_t n)
 	unsigned threads;
 	int err;
 
-	for (size_t i = 0; i < n; i++)
-		for (size_t k = 0; k < o[i].npieces; k++)
-			d->bytes_total += o[i].pieces[k].len;
+	d->bytes_total = pieces_len(o, n);
 	threads = threads_for(d);
 	log_info("dump of %lu bytes of memory with %u workers", d->bytes_total, threads);
 	progress_start(&bar, "dump", &d->bytes_done, d->bytes_total, d->kinds.opts->progress);
 	err = collect_run_all(o, n, threads, &d->bytes_done, guard_flag(), tick, &bar);
 	progress_end(&bar);
-	d->pages_read = d->bytes_done / SNAP_PAGE;
+	d->pages_read = pieces_len(o, d->kinds.ntasks) / SNAP_PAGE;
+	d->shpages_read = pieces_len(o + d->kinds.ntasks, n - d->kinds.ntasks) / SNAP_PAGE;
 	d->memory_ns = trace_now_ns() - from;
 	trace_span("memory", getpid(), getpid(), from, trace_now_ns(), d->bytes_done);
 	return err;
@@ -213,12 +261,14 @@ int pages_dump(struct dump *d)
 		struct snap_shmem *s;
 
 		if (i < ntasks) {
-			result(d, &o[i], &d->kinds.tasks[i].t->pages);
+			struct snap_task *t = d->kinds.tasks[i].t;
+
+			d->pages_written += result(d, &o[i], t->mm, &t->pages);
 			continue;
 		}
 		s = arena_alloc(d->kinds.a, sizeof(*s));
 		s->shmid = shmem[i - ntasks]->shmid;
-		result(d, &o[i], &s->pages);
+		d->shpages_written += result(d, &o[i], NULL, &s->pages);
 		arena_add(d->kinds.a, &d->snap->shmem, &d->snap->nshmem, s);
 	}
 	for (size_t i = 0; i < n; i++) {

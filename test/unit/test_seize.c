@@ -497,6 +497,7 @@ static void vforker(void *arg, int ready)
 {
 	(void)arg;
 	if (!vfork()) { /* until it execs or exits its parent waits in the kernel, out of reach */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		(void)!write(ready, "", 1);
 		for (;;)
 			pause();

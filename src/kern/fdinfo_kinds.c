@@ -83,7 +83,7 @@ int fdinfo_epoll_next(const char **cursor, struct fdinfo_epoll *ret)
 static bool scan_handle(const char *p, struct fdinfo_inotify *w)
 {
 	for (uint32_t i = 0; i < w->handle_len; i++) {
-		char two[3] = { p[0], p[0] ? p[1] : 0, 0 };
+		char two[3] = { p[0], p[0] ? p[1] : '\0', '\0' };
 		const char *at = two;
 		uint64_t byte;
 

@@ -115,7 +115,7 @@ static int runs_push(struct pagemap_runs *runs, const struct pagemap_run *run)
 		return 0;
 	}
 	r = runs_reserve(runs, 1);
-	if (!r)
+	if (!r && runs->run)
 		runs->run[runs->n++] = *run;
 	return r;
 }

@@ -46,7 +46,7 @@ static int scan_processes(int root_fd, const struct pid_list *all, pid_t parent,
 	for (size_t i = 0; i < all->n; i++) {
 		char name[16];
 		auto_close int fd = -1;
-		struct proc_stat stat;
+		struct proc_stat stat = { 0 };
 		int r;
 
 		snprintf(name, sizeof(name), "%d", all->v[i]);

@@ -160,9 +160,22 @@ void ptrace_waiter_end(struct ptrace_waiter *w)
 static bool is_zombie(pid_t tid)
 {
 	auto_close int proc_fd = proc_open(tid);
-	struct proc_stat st;
+	struct proc_stat st = { 0 };
 
 	return proc_fd >= 0 && proc_stat_read(proc_fd, tid, &st) >= 0 && (st.state == 'Z' || st.state == 'X');
+}
+
+/* For when a pause has brought no news: one look for a dead leader, and one more for a death that came in between. */
+static int look_for_death(int (*poll)(pid_t, struct ptrace_stop *), pid_t tid, struct ptrace_stop *ret_stop)
+{
+	int r;
+
+	if (!is_zombie(tid))
+		return 0;
+	r = poll(tid, ret_stop);
+	if (!r && ret_stop->kind == PTRACE_STOP_NONE)
+		*ret_stop = (struct ptrace_stop){ .kind = PTRACE_STOP_DIED };
+	return r;
 }
 
 static int wait_with(int (*poll)(pid_t, struct ptrace_stop *), pid_t tid, uint64_t deadline_ns,
@@ -172,16 +185,16 @@ static int wait_with(int (*poll)(pid_t, struct ptrace_stop *), pid_t tid, uint64
 	int r;
 
 	ptrace_waiter_begin(&w, deadline_ns);
-	do {
+	for (bool paused = false;; paused = true) {
 		r = poll(tid, ret_stop);
+		if (!r && ret_stop->kind == PTRACE_STOP_NONE && paused)
+			r = look_for_death(poll, tid, ret_stop);
 		if (r < 0 || ret_stop->kind != PTRACE_STOP_NONE)
 			break;
 		r = ptrace_waiter_pause(&w);
-		if (!r && is_zombie(tid)) {
-			*ret_stop = (struct ptrace_stop){ .kind = PTRACE_STOP_DIED };
+		if (r < 0)
 			break;
-		}
-	} while (!r);
+	}
 	ptrace_waiter_end(&w);
 	return err_ctx(r, "task %d", tid);
 }

@@ -37,7 +37,10 @@ int fdinfo_link(int proc_fd, int tfd, struct arena *a, char **ret_target) must_c
 /* Opens the file behind the descriptor anew (another description): for sockets and anonymous inodes -ENXIO. */
 int fdinfo_reopen(int proc_fd, int tfd, int flags) must_check;
 
-/* The next line "KEY<blanks>VALUE"; *cursor starts as info->rest. Returns VALUE (not NUL-terminated: ends in '\n'), or NULL. */
+/*
+ * The next line "KEY<blanks>VALUE"; *cursor starts as info->rest. Returns VALUE, which is not
+ * NUL-terminated but ends in a newline, or NULL.
+ */
 const char *fdinfo_next(const char **cursor, const char *key);
 
 struct fdinfo_eventfd {

@@ -47,7 +47,10 @@ struct kcmp_file {
 /* In the arena, except for its hash table: kcmp_set_free() before the arena goes (NULL is fine). */
 struct kcmp_set *kcmp_set_new(struct arena *a);
 void kcmp_set_free(struct kcmp_set *set);
-/* The number (1, 2, ... in order of arrival) of the description; *ret_new tells whether it is its first. -errno with a trail. */
+/*
+ * The number (1, 2, ... in order of arrival) of the description; *ret_new tells whether this is its
+ * first descriptor. 0 or -errno with a trail.
+ */
 int kcmp_set_add(struct kcmp_set *set, const struct kcmp_file *f, uint32_t *ret_id, bool *ret_new) must_check;
 
 #endif

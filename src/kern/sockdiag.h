@@ -66,7 +66,10 @@ void sockdiag_free(struct sockdiag *sd);
 
 /* 0 and *ret_row (NULL: not in the kernel's table), or -errno with a trail. */
 int sockdiag_unix(struct sockdiag *sd, uint32_t ino, const struct sockdiag_unix **ret_row) must_check;
-/* family AF_INET or AF_INET6; proto IPPROTO_TCP, _UDP, _UDPLITE, _RAW, ... A protocol that cannot be asked has no rows. */
+/*
+ * family AF_INET or AF_INET6; proto IPPROTO_TCP, _UDP, _UDPLITE, _RAW, ... A protocol that cannot be
+ * asked has no rows.
+ */
 int sockdiag_inet(struct sockdiag *sd, int family, int proto, uint32_t ino,
 		  const struct sockdiag_inet **ret_row) must_check;
 int sockdiag_netlink(struct sockdiag *sd, uint32_t ino, const struct sockdiag_netlink **ret_row) must_check;

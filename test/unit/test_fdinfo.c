@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Descriptors, locks, shared descriptions and sockets (kern/fdinfo.h, locks.h, kcmp.h, pidfd.h, sockdiag.h); no root. */
+/* Descriptors, locks, descriptions and sockets (kern/fdinfo.h, locks.h, kcmp.h, pidfd.h, sockdiag.h); no root. */
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <setjmp.h>

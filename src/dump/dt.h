@@ -54,10 +54,15 @@ struct dump {
 int facts_collect(struct dump *d) must_check;
 void facts_done(struct dump *d);
 
-/* remote.c: what has to be asked from inside. */
-int remote_ask(struct dump *d) must_check;
-/* Puts every thread back to where it was and takes the blob out; safe at any time, repeatedly. */
+/* remote.c: the blob goes into a task, runs in one thread, and all its threads are put back to where they were. */
+int remote_enter(struct dump *d, struct dtask *k) must_check;
+int remote_start(struct dtask *k, struct dthread *th) must_check;
+int remote_put_back(struct dtask *k) must_check;
+/* Puts every thread of all tasks back and takes the blobs out; safe at any time, repeatedly. */
 void remote_leave(struct dump *d);
+
+/* questions.c: what has to be asked from inside. */
+int questions_ask(struct dump *d) must_check;
 
 /* nature.c: what the task kinds make of the answers. */
 int nature_dump(struct dump *d) must_check;

@@ -91,7 +91,7 @@ static void done_facts(void *ctx)
 
 static int stage_ask(void *ctx)
 {
-	return checked(remote_ask(ctx));
+	return checked(questions_ask(ctx));
 }
 
 static void undo_ask(void *ctx)

@@ -56,7 +56,7 @@ int tracees_adopt(struct tracees *set, pid_t tid, struct tracee **ret_tracee)
 
 int tracees_seize(struct tracees *set, pid_t tid, struct tracee **ret_tracee)
 {
-	int r = ptrace_seize(tid, 0);
+	int r = ptrace_seize(tid, PTRACE_O_TRACESYSGOOD);
 
 	return r < 0 ? r : tracees_adopt(set, tid, ret_tracee);
 }

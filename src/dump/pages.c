@@ -98,9 +98,9 @@ static int shmem_pieces(const struct shmem_object *o, struct pieces *p)
 
 static int open_out(struct dump *d, struct collect_object *o, uint32_t pages_id)
 {
-	o->pages_id = pages_id;
-	o->out_fd = imgdir_create(d->kinds.dir, IMG_PAGES, pages_id);
-	return o->out_fd < 0 ? o->out_fd : 0;
+	o->out.pages_id = pages_id;
+	o->out.fd = imgdir_create(d->kinds.dir, IMG_PAGES, pages_id);
+	return o->out.fd < 0 ? o->out.fd : 0;
 }
 
 static int take_pieces(struct collect_object *o, struct pieces *p)
@@ -175,7 +175,7 @@ static uint64_t result(struct dump *d, const struct collect_object *o, const MmE
 	uint64_t pages = 0;
 	size_t at = 0;
 
-	p->pages_id = o->pages_id;
+	p->pages_id = o->out.pages_id;
 	for (size_t i = 0; i < o->nruns; i++) {
 		uint64_t end = o->runs[i].at + o->runs[i].len;
 
@@ -249,7 +249,7 @@ int pages_dump(struct dump *d)
 	int err = 0;
 
 	for (size_t i = 0; i < n; i++)
-		o[i].out_fd = o[i].src_fd = -1;
+		o[i].out.fd = o[i].src_fd = -1;
 	for (size_t i = 0; err >= 0 && i < n; i++) {
 		err = i < ntasks ? task_object(d, &d->kinds.tasks[i], &o[i]) : shmem_object(d, shmem[i - ntasks], &o[i]);
 		if (err >= 0)
@@ -273,7 +273,7 @@ int pages_dump(struct dump *d)
 	}
 	for (size_t i = 0; i < n; i++) {
 		close_fd(&o[i].src_fd);
-		close_fd(&o[i].out_fd);
+		close_fd(&o[i].out.fd);
 		free(o[i].pieces);
 		free(o[i].runs);
 	}

@@ -15,7 +15,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 
-enum { MAX_THREADS = 64, WRITE_IOVS = 1024 };
+enum { MAX_THREADS = 64 };
 
 struct chunk {
 	struct collect_object *obj;
@@ -196,29 +196,6 @@ static int append_runs(struct collect_object *o, const struct stored *s)
 	return 0;
 }
 
-static int write_stored(const struct collect_object *o, struct stored *s, uint64_t off)
-{
-	struct iovec *v = s->from;
-	size_t n = s->n;
-
-	while (n) {
-		ssize_t put = pwritev(o->out_fd, v, n < WRITE_IOVS ? (int)n : WRITE_IOVS, (off_t)off);
-
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put <= 0)
-			return err_set(put ? errno : EIO, "pages-%u.img: write at offset %lu", o->pages_id, off);
-		off += (uint64_t)put;
-		for (; n && (size_t)put >= v->iov_len; v++, n--)
-			put -= (ssize_t)v->iov_len;
-		if (n) {
-			v->iov_base = (uint8_t *)v->iov_base + put;
-			v->iov_len -= (size_t)put;
-		}
-	}
-	return 0;
-}
-
 static int collect_chunk(struct collect *c, const struct chunk *k, uint8_t *buf, struct stored *s)
 {
 	struct iovec v[COLLECT_IOVS] = { 0 };
@@ -239,7 +216,7 @@ static int collect_chunk(struct collect *c, const struct chunk *k, uint8_t *buf,
 	k->obj->off += s->len;
 	atomic_store_explicit(&k->obj->turn, k->number + 1, memory_order_release);
 	if (err >= 0)
-		err = write_stored(k->obj, s, off);
+		err = pages_file_write(&k->obj->out, s->from, s->n, off);
 	atomic_fetch_add(c->done, k->len);
 	return err;
 }
@@ -309,6 +286,15 @@ static void run(struct collect *c, unsigned nthreads, void (*tick)(void *ctx), v
 		pthread_join(th[--started], NULL);
 }
 
+static uint64_t object_len(const struct collect_object *o)
+{
+	uint64_t len = 0;
+
+	for (size_t i = 0; i < o->npieces; i++)
+		len += o->pieces[i].len;
+	return len;
+}
+
 int collect_run_all(struct collect_object *objects, size_t n, unsigned nthreads, _Atomic uint64_t *done,
 		    const volatile int *stop, void (*tick)(void *ctx), void *ctx)
 {
@@ -317,10 +303,19 @@ int collect_run_all(struct collect_object *objects, size_t n, unsigned nthreads,
 
 	for (size_t i = 0; err >= 0 && i < n; i++)
 		err = cut_object(&c, &objects[i]);
+	if (c.n < nthreads)
+		nthreads = (unsigned)c.n;
+	for (size_t i = 0; i < n; i++)
+		pages_file_prepare(&objects[i].out, object_len(&objects[i]), nthreads);
 	if (err >= 0 && c.n) {
-		run(&c, c.n < nthreads ? (unsigned)c.n : nthreads, tick, ctx);
+		run(&c, nthreads, tick, ctx);
 		if (atomic_load(&c.err))
 			err = err_adopt(-atomic_load(&c.err), c.why);
+	}
+	for (size_t i = 0; i < n; i++) {
+		int e = pages_file_finish(&objects[i].out, objects[i].off);
+
+		err = err < 0 ? err : e;
 	}
 	free(c.chunks);
 	return err;

@@ -16,6 +16,7 @@
 
 #include <sys/uio.h>
 
+#include "page/pages_file.h"
 #include "snap/snap.h"
 
 enum { COLLECT_LEN = 1 << 20, COLLECT_IOVS = 256 };
@@ -31,8 +32,7 @@ struct collect_object {
 	const char *name;     /* for sentences: "task 12 (nginx)" */
 	int32_t pid;          /* read by process_vm_readv, 0: by pread from src_fd */
 	int src_fd;           /* the shared object, or /proc/PID/mem */
-	int out_fd;           /* pages-<id>.img */
-	uint32_t pages_id;
+	struct pages_file out; /* pages-<id>.img */
 	struct collect_piece *pieces;
 	size_t npieces;
 	/* the result: runs of pages that were stored, in order */

@@ -17,7 +17,7 @@ static void check_owner(int fd, int type, pid_t pid)
 {
 	struct f_owner_ex o = { 0 };
 
-	CHECK(!fcntl(fd, F_GETOWN_EX, &o) && o.type == type && o.pid == pid, "fd %d: owner %d of type %d", fd, o.pid, o.type);
+	CHECK(!fcntl(fd, F_GETOWN_EX, &o) && (int)(int)o.type == type && o.pid == pid, "fd %d: owner %d of type %d", fd, o.pid, o.type);
 }
 
 int main(void)

@@ -43,6 +43,7 @@ struct dump {
 	struct seize *seized;
 	struct dtask *tasks;  /* as kinds.tasks */
 	struct xsave_layout xsave;
+	uint64_t namespaces[PROC_NSES]; /* where every task must be, by inode number */
 	uint64_t start_ns, frozen_ns, thawed_ns;
 	uint64_t memory_ns;   /* time spent on pages */
 	_Atomic uint64_t bytes_done;
@@ -52,7 +53,15 @@ struct dump {
 
 /* facts.c: tasks, threads, registers, mappings as the kernel shows them. */
 int facts_collect(struct dump *d) must_check;
+/* Before the tree goes on: calls that our stop has ended with EINTR start again. */
+void facts_begin_again(struct dump *d);
 void facts_done(struct dump *d);
+
+/* namespaces.c: where tasks live, and the ids of what they share. init before any task. */
+int namespaces_init(struct dump *d) must_check;
+int namespaces_dump(struct dump *d, struct dump_task *t) must_check;
+/* The ids of thaw itself, which the inventory tells. */
+TaskKobjIdsEntry *namespaces_outside(struct dump *d);
 
 /* remote.c: the blob goes into a task, runs in one thread, and all its threads are put back to where they were. */
 int remote_enter(struct dump *d, struct dtask *k) must_check;

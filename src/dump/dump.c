@@ -72,6 +72,8 @@ static void undo_seize(void *ctx)
 {
 	struct dump *d = ctx;
 
+	if (d->seized)
+		facts_begin_again(d);
 	seize_release(d->seized, 0);
 	d->seized = NULL;
 }
@@ -155,12 +157,10 @@ static void make_run_id(struct dump *d, InventoryEntry *inv)
 static void make_inventory(struct dump *d)
 {
 	InventoryEntry *inv = arena_msg(d->kinds.a, inventory_entry, InventoryEntry);
-	TaskKobjIdsEntry *ids = arena_memdup(d->kinds.a, d->kinds.tasks[0].t->ids, sizeof(*ids));
 
-	ids->vm_id = ids->files_id = ids->fs_id = ids->sighand_id = 1;
 	inv->img_version = 2;
 	inv->has_fdinfo_per_id = inv->fdinfo_per_id = true;
-	inv->root_ids = ids;
+	inv->root_ids = namespaces_outside(d);
 	inv->has_ns_per_id = inv->ns_per_id = true;
 	inv->has_lsmtype = true;
 	inv->lsmtype = LSMTYPE__NO_LSM;
@@ -221,6 +221,8 @@ static int stage_release(void *ctx)
 	struct dump *d = ctx;
 	const struct opts *o = d->kinds.opts;
 
+	if (o->leave_running || o->leave_stopped)
+		facts_begin_again(d);
 	seize_release(d->seized, o->leave_running ? 0 : o->leave_stopped ? SIGSTOP : SIGKILL);
 	d->seized = NULL;
 	return 0;

@@ -17,8 +17,14 @@ static const struct seize_task *seized(const struct dump *d, size_t i)
 	return d->seized->tasks[i];
 }
 
+static bool signals_wait(const struct proc_status *s)
+{
+	return (s->sig_pnd | s->shd_pnd) & ~s->sig_blk;
+}
+
 static int dump_thread_facts(struct dump *d, struct dthread *k, struct dump_thread *th, CoreEntry *core)
 {
+	struct user_regs_struct saved;
 	uint8_t raw[PTRACE_XSAVE_MAX];
 	int err;
 
@@ -45,7 +51,10 @@ static int dump_thread_facts(struct dump *d, struct dthread *k, struct dump_thre
 		return err;
 	k->xsave = arena_memdup(d->kinds.a, raw, k->xsave_len);
 	core->thread_core = arena_msg(d->kinds.a, thread_core_entry, ThreadCoreEntry);
-	regs_dump(d->kinds.a, th->tid, &k->regs, core);
+	saved = k->regs;
+	if (!signals_wait(&th->status))
+		(void)regs_begin_again(&saved);
+	regs_dump(d->kinds.a, th->tid, &saved, core);
 	return xsave_dump(&d->xsave, d->kinds.a, k->xsave, k->xsave_len, core);
 }
 
@@ -163,44 +172,6 @@ static int check_shared(const struct dump *d, size_t i)
 	return 0;
 }
 
-static const char *const ns_label[PROC_NSES] = {
-	[PROC_NS_CGROUP] = "cgroup", [PROC_NS_IPC] = "IPC",   [PROC_NS_MNT] = "mount", [PROC_NS_NET] = "network",
-	[PROC_NS_PID] = "PID",	     [PROC_NS_TIME] = "time", [PROC_NS_USER] = "user", [PROC_NS_UTS] = "UTS",
-};
-
-/* Tasks live in thaw's own namespaces for now. */
-static int check_namespaces(const struct dump_task *t, const uint64_t own[PROC_NSES])
-{
-	uint64_t ns[PROC_NSES];
-	int err = proc_namespaces(t->proc_fd, 0, ns);
-
-	for (size_t i = 0; err >= 0 && i < PROC_NSES; i++)
-		if (ns_label[i] && ns[i] != own[i])
-			return err_say(ENOTSUP,
-				       "it is in another %s namespace than thaw: this is not supported yet (run thaw inside, with nsenter)",
-				       ns_label[i]);
-	return err;
-}
-
-static void add_ids(struct dump *d, struct snap_task *t)
-{
-	TaskKobjIdsEntry *ids = arena_msg(d->kinds.a, task_kobj_ids_entry, TaskKobjIdsEntry);
-	uint32_t own = (uint32_t)t->index + 2; /* 1 is thaw itself, as root_ids says */
-
-	ids->vm_id = ids->files_id = ids->fs_id = ids->sighand_id = own;
-	ids->has_pid_ns_id = ids->has_net_ns_id = ids->has_ipc_ns_id = ids->has_uts_ns_id = true;
-	ids->has_mnt_ns_id = ids->has_user_ns_id = ids->has_cgroup_ns_id = ids->has_time_ns_id = true;
-	ids->pid_ns_id = 1;
-	ids->net_ns_id = 2;
-	ids->ipc_ns_id = 3;
-	ids->uts_ns_id = 4;
-	ids->time_ns_id = 5;
-	ids->mnt_ns_id = 6;
-	ids->user_ns_id = 7;
-	ids->cgroup_ns_id = 8;
-	t->ids = ids;
-}
-
 static int check_session(const struct dump *d)
 {
 	const struct seize_task *root = seized(d, 0);
@@ -219,12 +190,10 @@ static int check_session(const struct dump *d)
 int facts_collect(struct dump *d)
 {
 	size_t n = d->seized->n_tasks, alive = 0;
-	uint64_t own[PROC_NSES];
-	auto_close int self = proc_open(getpid());
-	int err = self < 0 ? self : proc_namespaces(self, 0, own);
+	int err = check_session(d);
 
 	if (err >= 0)
-		err = check_session(d);
+		err = namespaces_init(d);
 	if (err >= 0)
 		err = xsave_layout_read(&d->xsave);
 	if (err < 0)
@@ -242,15 +211,30 @@ int facts_collect(struct dump *d)
 		d->kinds.ntasks = alive + 1;
 		err = task_facts(d, &d->tasks[alive], &d->kinds.tasks[alive], s);
 		if (err >= 0)
-			err = check_namespaces(&d->kinds.tasks[alive], own);
+			err = namespaces_dump(d, &d->kinds.tasks[alive]);
 		if (err >= 0)
 			err = check_shared(d, alive);
 		if (err < 0)
 			return err_ctx(err, "task %d (%s)", s->pid, s->comm);
-		add_ids(d, d->kinds.tasks[alive].t);
 		alive++;
 	}
 	return 0;
+}
+
+/* In the image these calls start again. So they do in a tree that goes on; but a signal may have come meanwhile. */
+void facts_begin_again(struct dump *d)
+{
+	for (size_t i = 0; d->tasks && i < d->kinds.ntasks; i++)
+		for (size_t k = 0; d->tasks[i].threads && k < d->tasks[i].t->nthreads; k++) {
+			struct dthread *th = &d->tasks[i].threads[k];
+			struct user_regs_struct regs = th->regs;
+			struct proc_status now;
+
+			if (!th->th || th->in_blob || !regs_begin_again(&regs))
+				continue;
+			if (!proc_status_read(th->th->task->proc_fd, th->th->tid, d->kinds.a, &now) && !signals_wait(&now))
+				(void)!ptrace_set_regs(th->th->tid, &regs);
+		}
 }
 
 void facts_done(struct dump *d)

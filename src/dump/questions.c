@@ -143,4 +143,3 @@ int questions_ask(struct dump *d)
 		err = in_task(check_answers(&d->tasks[i]), &d->tasks[i]);
 	return err;
 }
-

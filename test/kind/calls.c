@@ -13,7 +13,7 @@
 
 #include "subject.h"
 
-static int pipe_a[2], pipe_b[2], pair[2];
+static int pipe_a[2], pipe_b[2], pair[2], timed[2];
 static sem_t sem;
 static uint32_t word;
 static volatile int stop;
@@ -121,8 +121,57 @@ static void sleeps_in_pieces(void)
 	}
 }
 
+/* Calls that the kernel ends with EINTR whatever interrupts them. */
+static void epolls(int limit_ms)
+{
+	struct epoll_event e = { .events = EPOLLIN };
+	int ep = epoll_create1(0);
+
+	CHECK(ep >= 0 && !epoll_ctl(ep, EPOLL_CTL_ADD, pipe_b[0], &e), "make an epoll");
+	CHECK(epoll_wait(ep, &e, 1, limit_ms) == 1, "epoll_wait");
+	close(ep);
+}
+
+static void epolls_for_ever(void)
+{
+	epolls(-1);
+}
+
+static void epolls_for_long(void)
+{
+	epolls(100000000);
+}
+
+static void receives_for_long(void)
+{
+	struct timeval t = { 100000, 0 };
+	char c = 0;
+
+	CHECK(!setsockopt(timed[0], SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t)), "SO_RCVTIMEO");
+	CHECK(recv(timed[0], &c, 1, 0) == 1 && c == 't', "recv with a time limit");
+}
+
+static void reads_for_long(void)
+{
+	struct timeval t = { 100000, 0 };
+	char c = 0;
+
+	CHECK(!setsockopt(timed[1], SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t)), "SO_RCVTIMEO");
+	CHECK(read(timed[1], &c, 1) == 1 && c == 'u', "read with a time limit");
+}
+
+static void takes_signals(void)
+{
+	struct timespec t = { 100000, 0 };
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	CHECK(sigtimedwait(&set, NULL, &t) == SIGUSR1, "sigtimedwait");
+}
+
 static void (*const calls[])(void) = {
-	reads, receives, polls, polls_for_long, selects, waits_sem, waits_sem_for_long, waits_futex,
+	epolls_for_ever, epolls_for_long, receives_for_long, reads_for_long, takes_signals, reads, receives, polls, polls_for_long, selects, waits_sem, waits_sem_for_long, waits_futex,
 	sleeps, sleeps_on, sleeps_until, sleeps_in_pieces,
 };
 enum { CALLS = sizeof(calls) / sizeof(*calls) };
@@ -136,8 +185,13 @@ static void *thread(void *arg)
 int main(void)
 {
 	pthread_t th[CALLS];
+	sigset_t usr1;
 
-	CHECK(!pipe(pipe_a) && !pipe(pipe_b) && !socketpair(AF_UNIX, SOCK_STREAM, 0, pair), "make pipes");
+	CHECK(!pipe(pipe_a) && !pipe(pipe_b) && !socketpair(AF_UNIX, SOCK_STREAM, 0, pair) &&
+		      !socketpair(AF_UNIX, SOCK_STREAM, 0, timed), "make pipes");
+	sigemptyset(&usr1);
+	sigaddset(&usr1, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &usr1, NULL);
 	sem_init(&sem, 0, 0);
 	for (size_t i = 0; i < CALLS; i++)
 		CHECK(!pthread_create(&th[i], NULL, thread, (void *)i), "create a thread");
@@ -147,6 +201,8 @@ int main(void)
 
 	stop = 1;
 	CHECK(write(pipe_a[1], "a", 1) == 1 && write(pipe_b[1], "b", 1) == 1 && send(pair[1], "r", 1, 0) == 1, "write");
+	CHECK(write(timed[1], "t", 1) == 1 && write(timed[0], "u", 1) == 1, "write to the timed pair");
+	CHECK(!kill(getpid(), SIGUSR1), "kill");
 	sem_post(&sem);
 	sem_post(&sem);
 	__atomic_store_n(&word, 1, __ATOMIC_RELEASE);

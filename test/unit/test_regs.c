@@ -67,6 +67,27 @@ static void interrupted_calls(void **state)
 	}
 }
 
+/* A tracer's interrupt is no signal: calls that took it for one start again, those whose effect is unknown do not. */
+static void calls_that_ended_early(void **state)
+{
+	static const struct {
+		long orig_ax, ax;
+		bool again;
+	} v[] = {
+		{ SYS_epoll_wait, -EINTR, true }, { SYS_rt_sigtimedwait, -EINTR, true }, { SYS_recvfrom, -EINTR, true },
+		{ SYS_close, -EINTR, false },	  { SYS_epoll_wait, 0, false },		 { -1, -EINTR, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(v); i++) {
+		struct user_regs_struct r = { .orig_rax = (uint64_t)v[i].orig_ax, .rax = (uint64_t)v[i].ax, .rip = IP };
+
+		assert_int_equal(regs_begin_again(&r), v[i].again);
+		assert_int_equal(r.rip, v[i].again ? IP - 2 : IP);
+		assert_int_equal((long)r.rax, v[i].again ? v[i].orig_ax : v[i].ax);
+	}
+}
+
 static void pauses(void *arg, int ready)
 {
 	(void)arg;
@@ -235,6 +256,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(interrupted_calls, setup, teardown),
+		cmocka_unit_test(calls_that_ended_early),
 		cmocka_unit_test_setup_teardown(a_waiting_thread_is_saved, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_call_restarted_twice, setup, teardown),
 		cmocka_unit_test_setup_teardown(sequences_are_left, setup, teardown),

@@ -21,6 +21,11 @@
  *     is restart_syscall() by now, and only the code in front of it can tell what it
  *     was: libc loads the number right there. Where it cannot: EINTR, as after a signal.
  *
+ *   -EINTR: some calls give it to whoever interrupts them, a tracer included. The
+ *     program, which knows of no tracer, is to see nothing of it: such a call starts again as well
+ *     (regs_begin_again()), unless there is a signal whose handler it may wait for. Once a handler
+ *     has run, orig_ax is -1.
+ *
  * Signals that are pending and not blocked are delivered after the restart; the
  * kernel does it before, but either order may happen to a running program.
  */
@@ -127,6 +132,30 @@ void regs_restart(struct user_regs_struct *r)
 		r->rax = r->orig_rax;
 		r->rip -= SYSCALL_LEN;
 	}
+}
+
+/* Whether it can end with EINTR when it did nothing and no handler ran: signal(7) has the list. read() and write(): of such sockets. */
+static bool ends_early(uint64_t nr)
+{
+	static const uint16_t call[] = {
+		SYS_epoll_wait, SYS_epoll_pwait, SYS_epoll_pwait2, SYS_rt_sigtimedwait, SYS_semop, SYS_semtimedop,
+		SYS_read, SYS_readv, SYS_write, SYS_writev, SYS_accept, SYS_accept4, SYS_connect, SYS_recvfrom,
+		SYS_recvmsg, SYS_recvmmsg, SYS_sendto, SYS_sendmsg, SYS_sendmmsg,
+	};
+
+	for (size_t i = 0; i < sizeof(call) / sizeof(*call); i++)
+		if (call[i] == nr)
+			return true;
+	return false;
+}
+
+bool regs_begin_again(struct user_regs_struct *r)
+{
+	if ((int64_t)r->rax != -EINTR || !ends_early(r->orig_rax))
+		return false;
+	r->rax = r->orig_rax;
+	r->rip -= SYSCALL_LEN;
+	return true;
 }
 
 /* What restart_syscall() goes on with, if the code says so: mov $number, %eax; syscall. */

@@ -9,6 +9,7 @@
 #ifndef ARCH_REGS_H
 #define ARCH_REGS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/user.h>
 
@@ -30,6 +31,11 @@ int regs_leave_rseq(pid_t tid, struct user_regs_struct *regs) must_check;
 
 /* Undoes what an interrupted system call has left in the registers, so that it starts again. */
 void regs_restart(struct user_regs_struct *regs);
+/*
+ * A call that ended with EINTR only because its thread was stopped is to start again: true when it is one. For
+ * threads without a signal to be delivered.
+ */
+bool regs_begin_again(struct user_regs_struct *regs);
 
 /*
  * Fills core's general registers, regs_restart() included. regs itself stays as it

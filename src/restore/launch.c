@@ -18,9 +18,10 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/trace.h"
+#include "kern/timens.h"
 #include "page/shmem_fill.h"
 #include "prog/blob_syms.h"
-#include "restore/rt.h"
+#include "restore/clocks.h"
 
 static int map_space(struct restore *r)
 {
@@ -83,10 +84,14 @@ int launch_root(struct restore *r)
 		.set_tid_size = 1,
 	};
 	sigset_t all, before;
+	int clocks, err;
 	long made;
 
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
 		return err_set(errno, "become the subreaper");
+	err = clocks_set(r, &clocks);
+	if (err < 0)
+		return err;
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &before);
 	made = syscall(SYS_clone3, &args, sizeof(args));
@@ -94,6 +99,7 @@ int launch_root(struct restore *r)
 		enter(r);
 	if (made < 0)
 		made = -errno;
+	timens_leave(clocks);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	if (made < 0)
 		return made == -EEXIST ?

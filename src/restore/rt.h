@@ -37,6 +37,7 @@ struct restore {
 	struct rvdso *vdso;     /* by task index in snap */
 	pid_t root;             /* the root task once it exists, else 0 */
 	uint64_t start_ns, forked_ns;
+	int64_t clock_ahead_ns; /* what the tasks' monotonic clock is ahead of ours */
 	bool committed;
 };
 

@@ -5,8 +5,9 @@
  * that it was not recorded.
  *
  * Namespaces: all tasks must be in those of the dump itself (the inventory's
- * root_ids). Memory, descriptor tables and the like: every task its own, as
- * fork() makes them; with CLONE_VM and its relatives two tasks have one.
+ * root_ids); the time namespace may be another one, the same for all of them.
+ * Memory, descriptor tables and the like: every task its own, as fork() makes
+ * them; with CLONE_VM and its relatives two tasks have one.
  */
 #include "snap/check.h"
 
@@ -89,12 +90,13 @@ int check_share(const struct snap *s)
 {
 	struct owner *v = arena_alloc(s->a, s->ntasks * sizeof(*v) + 1);
 	/* the first task is the root: it lives, so it has ids */
-	const TaskKobjIdsEntry *outside = s->inventory->root_ids ? s->inventory->root_ids : s->tasks[0]->ids;
+	TaskKobjIdsEntry home = s->inventory->root_ids ? *s->inventory->root_ids : *s->tasks[0]->ids;
 	int r = 0;
 
+	home.time_ns_id = s->tasks[0]->ids->time_ns_id;
 	for (size_t i = 0; r >= 0 && i < s->ntasks; i++)
 		if (s->tasks[i]->ids)
-			r = check_namespaces(outside, s->tasks[i]);
+			r = check_namespaces(&home, s->tasks[i]);
 	for (size_t k = 0; r >= 0 && k < sizeof(objects) / sizeof(objects[0]); k++)
 		r = check_own(s, v, k);
 	return r;

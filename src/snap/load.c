@@ -30,7 +30,7 @@ static int inventory_load(struct snap *s, int dirfd)
 	return 0;
 }
 
-/* Of which of these a directory has one, under which number. Namespaces' images are numbered by namespace. */
+/* Of which of these a directory has one, without a number. */
 static bool is_list(enum img_id id)
 {
 	switch (id) {
@@ -40,29 +40,33 @@ static bool is_list(enum img_id id)
 	case IMG_STATS_RESTORE:
 	case IMG_IRMAP_CACHE:
 		return false;
-	case IMG_TIMENS:
-		return true;
 	default:
 		return img_type(id)->desc && !strchr(img_type(id)->pattern, '%');
 	}
 }
 
-static int lists_load(struct snap *s, int dirfd)
+static int list_load(struct snap *s, int dirfd, enum img_id id, uint32_t num)
 {
-	for (int id = 0; id < IMG_COUNT; id++) {
-		struct img_msgs all;
-		int r = is_list(id) ? img_read_all(dirfd, id, 0, s->a, &all) : -ENOENT;
+	struct img_msgs all;
+	int r = img_read_all(dirfd, id, num, s->a, &all);
 
-		if (r == -ENOENT)
-			continue;
-		if (r < 0)
-			return r;
-		for (size_t i = 0; i < all.n; i++) {
-			snap_add_payload(s, id, all.v[i].msg, all.v[i].payload, all.v[i].payload_len);
-			s->list[id].v[s->list[id].n - 1].payload_off = all.v[i].payload_off;
-		}
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	for (size_t i = 0; i < all.n; i++) {
+		snap_add_payload(s, id, all.v[i].msg, all.v[i].payload, all.v[i].payload_len);
+		s->list[id].v[s->list[id].n - 1].payload_off = all.v[i].payload_off;
 	}
 	return 0;
+}
+
+static int lists_load(struct snap *s, int dirfd)
+{
+	int r = 0;
+
+	for (int id = 0; r >= 0 && id < IMG_COUNT; id++)
+		if (is_list(id))
+			r = list_load(s, dirfd, id, 0);
+	return r;
 }
 
 static int pages_len(struct snap_pages *p, int dirfd)
@@ -236,5 +240,7 @@ int snap_load(struct snap *s, int dirfd)
 		r = load_tree(s, dirfd, &ids);
 	for (size_t i = 0; r >= 0 && i < s->ntasks; i++)
 		r = task_load(s, dirfd, s->tasks[i], &ids);
+	if (r >= 0)
+		r = list_load(s, dirfd, IMG_TIMENS, snap_timens(s));
 	return r < 0 ? r : shmem_load_all(s, dirfd);
 }

@@ -105,6 +105,13 @@ const char *snap_comm(const struct snap_task *t)
 	return t->zombie ? "zombie" : "?";
 }
 
+uint32_t snap_timens(const struct snap *s)
+{
+	const TaskKobjIdsEntry *outside = s->inventory->root_ids, *root = s->ntasks ? s->tasks[0]->ids : NULL;
+
+	return outside && root && outside->time_ns_id != root->time_ns_id ? root->time_ns_id : 0;
+}
+
 uint64_t snap_pages_bytes(const struct snap_pages *p)
 {
 	uint64_t pages = 0;

@@ -124,6 +124,9 @@ FileEntry *snap_file(const struct snap *s, uint32_t id);
 struct snap_task *snap_task(const struct snap *s, uint32_t pid);
 struct snap_shmem *snap_shmem(const struct snap *s, uint64_t shmid);
 
+/* The id of the tree's time namespace, the number of its image; 0 when it was that of whoever dumped it. */
+uint32_t snap_timens(const struct snap *s);
+
 /* The task's name, "zombie"/"?" when the image has none. */
 const char *snap_comm(const struct snap_task *t);
 

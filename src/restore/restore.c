@@ -128,6 +128,8 @@ int restore_stage_plan(void *ctx)
 	struct restore *r = ctx;
 	int err = rtree_build(&r->kinds, &r->tree);
 
+	if (r->snap->list[IMG_CGROUP].n)
+		log_warn("cgroup.img: control groups are not restored yet, the tree stays in thaw's own");
 	if (err >= 0)
 		err = rfiles_init(&r->kinds);
 	if (err >= 0)

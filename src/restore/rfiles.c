@@ -57,6 +57,15 @@ int rfiles_init(struct restoring *r)
 	return 0;
 }
 
+static int refuse(const FileEntry *e)
+{
+	const ProtobufCEnumValue *v = protobuf_c_enum_descriptor_get_value(&fd_types__descriptor, (int)e->type);
+
+	if (!v)
+		return err_say(ENOTSUP, "file %u: files of type %d are not supported yet", e->id, (int)e->type);
+	return err_say(ENOTSUP, "file %u: files of type %s are not supported yet", e->id, v->name);
+}
+
 static int in_entry(int err, const struct kind_fd *k, const FileEntry *e)
 {
 	return err_ctx(err, "file %u (%s)", e->id, k ? k->name : "?");
@@ -70,7 +79,7 @@ int rfiles_check(struct restoring *r)
 		int err = 0;
 
 		if (!k || !k->open)
-			return err_say(ENOTSUP, "file %u: files of type %d are not supported yet", e->id, (int)e->type);
+			return refuse(e);
 		if (k->check && !terminal_has_name(r->snap, e->id))
 			err = in_entry(k->check(r, e), k, e);
 		if (err < 0)
@@ -100,7 +109,7 @@ static int open_entry(struct restoring *r, const FileEntry *e)
 	if (r->files->fd_of[e->id] >= 0)
 		return r->files->fd_of[e->id];
 	if (!k || !k->open)
-		return err_say(ENOTSUP, "file %u: files of type %d are not supported yet", e->id, (int)e->type);
+		return refuse(e);
 	if (r->files->stand_in)
 		return r->files->base + (int)e->id;
 	if (r->files->opening[e->id])

@@ -44,12 +44,24 @@ static int check_range(const VmaEntry *v, const VmaEntry *before)
 	return 0;
 }
 
+static const char *foreign_noun(uint32_t status)
+{
+	return status & VMA_AREA_AIORING ? "asynchronous I/O rings" :
+	       status & VMA_AREA_SYSVIPC ? "SysV shared memory" :
+	       status & VMA_AREA_SOCKET	 ? "rings of packet sockets" :
+	       status & VMA_AREA_SHSTK	 ? "shadow stacks" :
+	       status & VMA_AREA_UPROBES ? "uprobes" :
+					   NULL;
+}
+
 static int check_nature(const VmaEntry *v)
 {
 	uint32_t backing = v->status & BACKING;
 
 	if (v->status & ~KNOWN_STATUS)
 		return err_say(ENOTSUP, "mappings of status 0x%x are not supported yet", v->status);
+	if (foreign_noun(v->status))
+		return err_say(ENOTSUP, "%s: not supported yet", foreign_noun(v->status));
 	if (backing & (backing - 1))
 		return err_say(EINVAL, "is said to be of several kinds at once (status 0x%x)", v->status);
 	if (v->prot & ~(uint32_t)(PROT_READ | PROT_WRITE | PROT_EXEC))

@@ -11,16 +11,21 @@
  * When the last of a task has left the hole, its leader is sent through its own
  * sigreturn, and, standing right behind it with its final registers, made to
  * unmap the hole. Its signals stay blocked for that one system call.
+ *
+ * A task that is to be stopped must not run an instruction of its program: all of
+ * its threads are stopped under ptrace and sent home in this way, and the signal
+ * that stops the task waits for them when they are let go.
  */
 #include <fcntl.h>
-#include <sched.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
+#include "arch/x86_64/regs.h"
 #include "base/cleanup.h"
 #include "base/guard.h"
 #include "base/io.h"
@@ -32,133 +37,12 @@
 
 static const uint64_t PATIENCE_NS = 5000000000u;
 
+/* So often a thread that runs is looked at before it is stopped to be asked: mostly it is just on its way. */
+enum { LOOKS = 10 };
+
 static bool in_hole(const struct restore *r, uint64_t va)
 {
 	return va >= r->lay.hole_va && va < r->lay.end_va;
-}
-
-static int stop_leader(const struct rtask *k)
-{
-	struct ptrace_stop stop;
-	int err = ptrace_seize(k->pid, PTRACE_O_TRACESYSGOOD);
-
-	if (err >= 0)
-		err = ptrace_interrupt(k->pid);
-	if (err >= 0)
-		err = ptrace_wait_stop(k->pid, trace_now_ns() + PATIENCE_NS, &stop);
-	if (err >= 0 && stop.kind == PTRACE_STOP_DIED)
-		return err_say(ESRCH, "it died while it waited for the commit");
-	return err;
-}
-
-/*
- * Has the thread left the blob? The kernel shows where a blocked thread is
- * ("nr args sp pc"); one that is running is stopped for a moment and asked.
- */
-static int thread_left(struct restore *r, pid_t pid, pid_t tid)
-{
-	char path[64], text[256];
-	struct user_regs_struct regs;
-	struct ptrace_stop stop;
-	unsigned long long pc;
-	auto_close int fd = -1;
-	const char *last;
-	ssize_t n;
-	int err;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", pid, tid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 1; /* it ended: it had left */
-	n = io_read(fd, text, sizeof(text) - 1);
-	if (n <= 0)
-		return 1;
-	text[n] = 0;
-	last = strrchr(text, ' ');
-	if (strncmp(text, "running", 7) && last && sscanf(last, " %llx", &pc) == 1)
-		return !in_hole(r, pc);
-	if (ptrace_seize(tid, 0) < 0)
-		return 1;
-	err = ptrace_interrupt(tid);
-	if (err >= 0)
-		err = ptrace_wait_stop(tid, trace_now_ns() + PATIENCE_NS, &stop);
-	if (err >= 0)
-		err = ptrace_get_regs(tid, &regs);
-	(void)!ptrace_detach(tid, 0);
-	return err < 0 ? 1 : !in_hole(r, regs.rip);
-}
-
-static void wait_for_threads(struct restore *r, const struct rtask *k)
-{
-	uint64_t deadline = trace_now_ns() + PATIENCE_NS;
-
-	for (size_t i = 1; i < k->t->ncores; i++)
-		while (!thread_left(r, k->pid, (pid_t)k->t->pst->threads[i]) && trace_now_ns() < deadline)
-			sched_yield();
-}
-
-/* Runs one step of the tracee up to the next system call stop. A signal that comes up waits: all are blocked. */
-static int step(pid_t pid)
-{
-	struct ptrace_stop stop;
-	int err = ptrace_syscall(pid, 0);
-
-	if (err >= 0)
-		err = ptrace_wait(pid, trace_now_ns() + PATIENCE_NS, &stop);
-	/* a stop that was asked for before and is reported only now */
-	while (err >= 0 && (stop.kind == PTRACE_STOP_EVENT || stop.kind == PTRACE_STOP_GROUP)) {
-		err = ptrace_syscall(pid, 0);
-		if (err >= 0)
-			err = ptrace_wait(pid, trace_now_ns() + PATIENCE_NS, &stop);
-	}
-	if (err >= 0 && stop.kind != PTRACE_STOP_SYSCALL)
-		return err_say(EIO, "stopped in an unexpected way (kind %d, signal %d)", stop.kind, stop.sig);
-	return err;
-}
-
-/* A system call of the leader, made with the blob's own instruction: from its entry to its exit. */
-static int run_syscall(struct restore *r, pid_t pid, const struct user_regs_struct *base, uint64_t nr, uint64_t a,
-		       uint64_t b, struct user_regs_struct *ret_after)
-{
-	struct user_regs_struct regs = *base;
-	int err;
-
-	regs.rip = r->lay.hole_va + blob_syscall_off();
-	regs.rax = nr;
-	regs.orig_rax = (uint64_t)-1;
-	regs.rdi = a;
-	regs.rsi = b;
-	err = ptrace_set_regs(pid, &regs);
-	if (err >= 0)
-		err = step(pid);
-	if (err >= 0)
-		err = step(pid);
-	return err >= 0 ? ptrace_get_regs(pid, ret_after) : err;
-}
-
-static int send_home(struct restore *r, const struct rtask *k)
-{
-	struct user_regs_struct regs, home, after;
-	uint64_t mask, hole_len = r->lay.end_va - r->lay.hole_va;
-	int err = ptrace_get_regs(k->pid, &regs);
-
-	if (err < 0)
-		return err;
-	regs.rsp = k->frame_va + 8; /* as pie_sigreturn does it */
-	err = run_syscall(r, k->pid, &regs, SYS_rt_sigreturn, 0, 0, &home);
-	if (err >= 0)
-		err = ptrace_get_sigmask(k->pid, &mask);
-	if (err >= 0)
-		err = ptrace_set_sigmask(k->pid, ~UINT64_C(0));
-	if (err >= 0)
-		err = run_syscall(r, k->pid, &home, SYS_munmap, r->lay.hole_va, hole_len, &after);
-	if (err >= 0 && after.rax)
-		log_warn("task %d: the restorer's memory could not be unmapped: %s", k->pid, strerror((int)-after.rax));
-	if (err >= 0)
-		err = ptrace_set_regs(k->pid, &home);
-	if (err >= 0)
-		err = ptrace_set_sigmask(k->pid, mask);
-	return err;
 }
 
 static bool stays_stopped(const struct restore *r, const struct rtask *k)
@@ -166,11 +50,187 @@ static bool stays_stopped(const struct restore *r, const struct rtask *k)
 	return r->kinds.opts->leave_stopped || k->t->cores[0]->tc->task_state == TASK_STOPPED;
 }
 
+/* How many of its threads are stopped under ptrace for the commit. */
+static size_t traced(const struct restore *r, const struct rtask *k)
+{
+	return k->role != RTASK_ALIVE ? 0 : stays_stopped(r, k) ? k->t->ncores : 1;
+}
+
+static pid_t tid_of(const struct rtask *k, size_t i)
+{
+	return (pid_t)k->t->pst->threads[i];
+}
+
+static int begin_stop(pid_t tid)
+{
+	int err = ptrace_seize(tid, PTRACE_O_TRACESYSGOOD);
+
+	return err < 0 ? err : ptrace_interrupt(tid);
+}
+
+static int wait_stopped(pid_t tid)
+{
+	struct ptrace_stop stop;
+	int err = ptrace_wait_stop(tid, trace_now_ns() + PATIENCE_NS, &stop);
+
+	if (err >= 0 && stop.kind == PTRACE_STOP_DIED)
+		return err_say(ESRCH, "it died while it waited for the commit");
+	return err;
+}
+
+static int each_traced(const struct restore *r, int (*fn)(pid_t tid))
+{
+	for (size_t i = 0; i < r->tree.n; i++)
+		for (size_t j = 0, n = traced(r, r->tree.tasks[i]); j < n; j++) {
+			const struct rtask *k = r->tree.tasks[i];
+			int err = fn(tid_of(k, j));
+
+			if (err < 0)
+				return err_ctx(err, "task %d (%s)", k->pid, snap_comm(k->t));
+		}
+	return 0;
+}
+
+/* --- threads that go by themselves --------------------------------------------------------------- */
+
+/*
+ * Where a thread is: the kernel shows it of one that waits ("nr args sp pc"). 1: outside of the hole, or gone;
+ * 0: inside; -EAGAIN: it runs.
+ */
+static int where_is(const struct restore *r, pid_t pid, pid_t tid)
+{
+	char path[64], text[256];
+	unsigned long long pc;
+	const char *last;
+	auto_close int fd = -1;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", pid, tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -errno : io_read(fd, text, sizeof(text) - 1);
+	if (n <= 0)
+		return n == -ENOENT || n == -ESRCH ? 1 : -EAGAIN;
+	text[n] = 0;
+	last = strrchr(text, ' ');
+	if (!strncmp(text, "running", 7) || !last || sscanf(last, " %llx", &pc) != 1)
+		return -EAGAIN;
+	return !in_hole(r, pc);
+}
+
+/* The same for one that always runs: it is stopped for a moment. A call that this ends early starts again. */
+static int stop_and_ask(const struct restore *r, pid_t tid)
+{
+	struct user_regs_struct regs;
+	struct ptrace_stop stop;
+	int err = ptrace_seize(tid, 0), left = 0;
+
+	if (err < 0)
+		return err == -ESRCH;
+	err = ptrace_interrupt(tid);
+	if (err >= 0)
+		err = ptrace_wait_stop(tid, trace_now_ns() + PATIENCE_NS, &stop);
+	if (err >= 0 && stop.kind == PTRACE_STOP_DIED)
+		return 1;
+	if (err >= 0)
+		err = ptrace_get_regs(tid, &regs);
+	if (err >= 0) {
+		left = !in_hole(r, regs.rip);
+		if (regs_begin_again(&regs))
+			(void)!ptrace_set_regs(tid, &regs);
+	}
+	(void)!ptrace_detach(tid, 0);
+	return left;
+}
+
+/* True when all threads but the leader are outside of the hole. */
+static bool wait_for_threads(const struct restore *r, const struct rtask *k)
+{
+	uint64_t deadline = trace_now_ns() + PATIENCE_NS;
+
+	for (size_t i = 1; i < k->t->ncores; i++) {
+		int left, looks = 0;
+
+		while ((left = where_is(r, k->pid, tid_of(k, i))) <= 0) {
+			if (left < 0 && ++looks % LOOKS == 0 && stop_and_ask(r, tid_of(k, i)) > 0)
+				break;
+			if (trace_now_ns() > deadline)
+				return false;
+			sched_yield();
+		}
+	}
+	return true;
+}
+
+/* --- threads that are sent ------------------------------------------------------------------------ */
+
+static int blob_call(const struct restore *r, pid_t tid, const struct user_regs_struct *base, long nr, uint64_t a, uint64_t b,
+		     struct user_regs_struct *ret_after)
+{
+	return ptrace_call(tid, base, r->lay.hole_va + blob_syscall_off(), nr, (uint64_t[6]){ a, b },
+			   trace_now_ns() + PATIENCE_NS, ret_after);
+}
+
+/* Through its sigreturn: afterwards it stands with the registers and the mask of the image. */
+static int send_home(const struct restore *r, const struct rtask *k, size_t i, struct user_regs_struct *ret_home)
+{
+	struct user_regs_struct regs;
+	int err = ptrace_get_regs(tid_of(k, i), &regs);
+
+	if (err < 0)
+		return err;
+	regs.rsp = k->frames_va[i] + 8; /* as pie_sigreturn does it */
+	return blob_call(r, tid_of(k, i), &regs, SYS_rt_sigreturn, 0, 0, ret_home);
+}
+
+static int unmap_hole(const struct restore *r, pid_t pid, const struct user_regs_struct *home)
+{
+	struct user_regs_struct after = { 0 };
+	uint64_t mask;
+	int err = ptrace_get_sigmask(pid, &mask), err2;
+
+	if (err < 0)
+		return err;
+	err = ptrace_set_sigmask(pid, ~UINT64_C(0));
+	if (err >= 0)
+		err = blob_call(r, pid, home, SYS_munmap, r->lay.hole_va, r->lay.end_va - r->lay.hole_va, &after);
+	if (err >= 0 && after.rax)
+		err = err_set((int)-after.rax, "unmap the restorer's memory");
+	err2 = ptrace_set_regs(pid, home);
+	if (err2 >= 0)
+		err2 = ptrace_set_sigmask(pid, mask);
+	return err < 0 ? err : err2;
+}
+
+/* What stopped it. But SIGTSTP and its like do nothing in a group that has no parent in its session (setpgid(2)). */
 static int stop_signal(const struct rtask *k)
 {
 	const TaskCoreEntry *tc = k->t->cores[0]->tc;
+	const struct rtask *p = k->parent;
 
-	return tc->has_stop_signo && tc->stop_signo ? (int)tc->stop_signo : SIGSTOP;
+	if (tc->task_state != TASK_STOPPED || !tc->has_stop_signo || !p || p->sid != k->sid || p->pgid == k->pgid)
+		return SIGSTOP;
+	return tc->stop_signo == SIGTSTP || tc->stop_signo == SIGTTIN || tc->stop_signo == SIGTTOU ? (int)tc->stop_signo : SIGSTOP;
+}
+
+static int finish_task(const struct restore *r, const struct rtask *k)
+{
+	struct user_regs_struct home, other;
+	bool stopped = stays_stopped(r, k), all_left = stopped || wait_for_threads(r, k);
+	int err = 0;
+
+	for (size_t i = 1; err >= 0 && i < traced(r, k); i++)
+		err = err_ctx(send_home(r, k, i, &other), "thread %d", tid_of(k, i));
+	all_left &= err >= 0;
+	if (err >= 0)
+		err = send_home(r, k, 0, &home);
+	if (err >= 0)
+		err = all_left ? unmap_hole(r, k->pid, &home) :
+				 err_say(ETIMEDOUT, "its threads did not leave the restorer's memory, which stays mapped");
+	if (stopped && kill(k->pid, stop_signal(k)) < 0 && err >= 0)
+		err = err_set(errno, "stop it");
+	for (size_t i = 0; i < traced(r, k); i++)
+		(void)!ptrace_detach(tid_of(k, i), 0);
+	return err;
 }
 
 static void commit(struct restore *r)
@@ -182,29 +242,20 @@ static void commit(struct restore *r)
 
 int finish_release(struct restore *r)
 {
-	int err = 0;
+	int err = each_traced(r, begin_stop);
 
-	for (size_t i = 0; i < r->tree.n; i++) {
-		const struct rtask *k = r->tree.tasks[i];
-
-		if (k->role == RTASK_ALIVE)
-			err = err_ctx(stop_leader(k), "task %d (%s)", k->pid, snap_comm(k->t));
-		if (err < 0)
-			return err;
-	}
+	if (err >= 0)
+		err = each_traced(r, wait_stopped);
+	if (err < 0)
+		return err;
 	guard_too_late();
 	commit(r);
+	/* from here on nothing can be taken back: what fails is said, the tree lives */
 	for (size_t i = 0; i < r->tree.n; i++) {
 		const struct rtask *k = r->tree.tasks[i];
 
-		if (k->role != RTASK_ALIVE)
-			continue;
-		wait_for_threads(r, k);
-		/* from here on nothing can be taken back: what fails is said, the tree lives */
-		err = send_home(r, k);
-		if (err < 0)
+		if (k->role == RTASK_ALIVE && finish_task(r, k) < 0)
 			log_warn("task %d (%s): %s", k->pid, snap_comm(k->t), err_text());
-		(void)!ptrace_detach(k->pid, stays_stopped(r, k) ? stop_signal(k) : 0);
 	}
 	prctl(PR_SET_CHILD_SUBREAPER, 0);
 	return 0;

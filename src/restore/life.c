@@ -221,8 +221,9 @@ static int emit_thread_kinds(struct restore *r, const struct snap_task *t, size_
 	return 0;
 }
 
-static int emit_threads(struct restore *r, const struct snap_task *t, struct prog *p)
+static int emit_threads(struct restore *r, struct rtask *task, struct prog *p)
 {
+	const struct snap_task *t = task->t;
 	struct pie_thread *th;
 	uint64_t va;
 
@@ -231,14 +232,13 @@ static int emit_threads(struct restore *r, const struct snap_task *t, struct pro
 	th = prog_alloc(&r->space, (t->ncores - 1) * sizeof(*th), &va);
 	for (size_t k = 1; k < t->ncores; k++) {
 		struct prog q = prog_begin(&r->space);
-		uint64_t frame_va;
 		int err = emit_thread_kinds(r, t, k, &q);
 
 		if (err < 0)
 			return err_ctx(err, "thread %u", t->pst->threads[k]);
-		frame_va = sigframe_build(&r->space, &r->xsave, t->cores[k]);
+		task->frames_va[k] = sigframe_build(&r->space, &r->xsave, t->cores[k]);
 		prog_do(&q, OP_COMMIT, 0);
-		prog_do(&q, OP_SIGRETURN, frame_va);
+		prog_do(&q, OP_SIGRETURN, task->frames_va[k]);
 		th[k - 1] = (struct pie_thread){ q.start_va, layout_thread_stack(&r->lay, k), (int32_t)t->pst->threads[k], 0 };
 	}
 	prog_label(p, "create %zu threads", t->ncores - 1);
@@ -251,6 +251,7 @@ static int emit_alive(struct restore *r, struct rtask *k, size_t *first, struct 
 	const struct snap_task *t = k->t;
 	int err;
 
+	k->frames_va = arena_alloc(r->kinds.a, t->ncores * sizeof(*k->frames_va));
 	err = rmemory_emit(r, t, p);
 	if (err >= 0)
 		err = emit_descriptors(r, t, p);
@@ -259,7 +260,7 @@ static int emit_alive(struct restore *r, struct rtask *k, size_t *first, struct 
 	if (err >= 0)
 		err = emit_kinds(r, t, false, p);
 	if (err >= 0)
-		err = emit_threads(r, t, p);
+		err = emit_threads(r, k, p);
 	if (err >= 0)
 		err = emit_kinds(r, t, true, p);
 	if (err < 0)
@@ -270,10 +271,10 @@ static int emit_alive(struct restore *r, struct rtask *k, size_t *first, struct 
 		err = rmemory_emit_vdso(r, t, p);
 	if (err < 0)
 		return err;
-	k->frame_va = sigframe_build(&r->space, &r->xsave, t->cores[0]);
+	k->frames_va[0] = sigframe_build(&r->space, &r->xsave, t->cores[0]);
 	prog_label(p, "wait for the commit");
 	prog_do(p, OP_COMMIT, 0);
-	prog_do(p, OP_SIGRETURN, k->frame_va);
+	prog_do(p, OP_SIGRETURN, k->frames_va[0]);
 	return 0;
 }
 

@@ -26,7 +26,7 @@ struct rtask {
 	struct rtask **early, **late;
 	size_t nearly, nlate;
 	uint64_t start_va;          /* its program */
-	uint64_t frame_va;          /* the leader's signal frame */
+	uint64_t *frames_va;        /* the signal frame of each thread, the leader's first */
 };
 
 struct rtree {

@@ -10,8 +10,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-extern char **environ;
-
 static int spawn_and_wait(const char *path, const char *action)
 {
 	char *const argv[] = { (char *)path, NULL };

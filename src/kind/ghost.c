@@ -13,6 +13,7 @@
 #include <linux/magic.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "base/cleanup.h"
 #include "base/io.h"
@@ -50,7 +51,7 @@ static int entry_fill(struct dumping *d, const struct fd_facts *f, GhostFileEntr
 	g->gid = st->st_gid;
 	g->mode = st->st_mode;
 	g->has_dev = g->has_ino = true;
-	g->dev = (uint32_t)st->st_dev;
+	g->dev = (uint32_t)(major(st->st_dev) << 20 | minor(st->st_dev)); /* the kernel's own way, unlike rdev */
 	g->ino = st->st_ino;
 	g->atim = time_entry(d, &st->st_atim);
 	g->mtim = time_entry(d, &st->st_mtim);

@@ -70,7 +70,8 @@ int reg_file_dump(struct dumping *d, const struct fd_facts *f, uint32_t id, RegF
 	m->name = (char *)at.name;
 	m->has_mode = true;
 	m->mode = f->st.st_mode;
-	m->has_size = S_ISREG(f->st.st_mode);
+	/* the size is for a restore to compare: a log may have grown */
+	m->has_size = S_ISREG(f->st.st_mode) && !(m->flags & O_APPEND);
 	m->size = m->has_size ? (uint64_t)f->st.st_size : 0;
 	err = state_dump(d, f, &at, m);
 	if (!err)

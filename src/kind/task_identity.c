@@ -121,14 +121,31 @@ static void emit_barriers(const TaskCoreEntry *tc, struct prog *p)
 	}
 }
 
+/*
+ * CRIU 4.2 takes the hexadecimal digits of /proc/PID/personality for decimal ones. What comes of that is never a
+ * personality (bits 8 to 16 mean nothing), so it can be told apart and put right.
+ */
+static uint32_t personality_of(const TaskCoreEntry *tc)
+{
+	const uint32_t meaningless = 0xf001ff00;
+	uint32_t v = 0, shift = 0;
+
+	if (!(tc->personality & meaningless))
+		return tc->personality;
+	for (uint32_t left = tc->personality; left && shift < 32; left /= 10, shift += 4)
+		v |= left % 10 << shift;
+	return v & meaningless ? tc->personality : v;
+}
+
 static int identity_emit(struct restoring *r, const struct snap_task *t, struct prog *p)
 {
 	const TaskCoreEntry *tc = t->cores[0]->tc;
+	uint32_t wanted = personality_of(tc);
 
 	(void)r;
-	if ((uint32_t)personality((unsigned long)PERSONALITY_QUERY) != tc->personality) {
-		prog_label(p, "set personality 0x%x", tc->personality);
-		prog_sys(p, SYS_personality, tc->personality);
+	if ((uint32_t)personality((unsigned long)PERSONALITY_QUERY) != wanted) {
+		prog_label(p, "set personality 0x%x", wanted);
+		prog_sys(p, SYS_personality, wanted);
 	}
 	if (tc->has_child_subreaper && tc->child_subreaper) {
 		prog_label(p, "adopt orphans");

@@ -127,6 +127,13 @@ static PosixTimerEntry *posix_entry(struct arena *a, const struct proc_timer *t,
 	return e;
 }
 
+static int by_id(const void *a, const void *b)
+{
+	const PosixTimerEntry *x = *(PosixTimerEntry *const *)a, *y = *(PosixTimerEntry *const *)b;
+
+	return x->it_id < y->it_id ? -1 : x->it_id > y->it_id;
+}
+
 static int timer_dump(struct dumping *d, struct dump_task *t, const void *asked)
 {
 	const struct asked *q = asked;
@@ -145,6 +152,9 @@ static int timer_dump(struct dumping *d, struct dump_task *t, const void *asked)
 		arena_add(d->a, &e->posix, &e->n_posix,
 			  posix_entry(d->a, &q->timers[i], &q->specs[i], q->overruns[i]->ret));
 	}
+	/* who has to count up to each number needs them in order; the kernel lists the newest first */
+	if (e->n_posix)
+		qsort(e->posix, e->n_posix, sizeof(PosixTimerEntry *), by_id);
 	task_entry_shared(d->a, t->threads[0].core)->timers = e;
 	return 0;
 }
@@ -241,13 +251,6 @@ static void emit_skip(struct prog *p, uint32_t *next, uint32_t id)
 		prog_sys(p, SYS_timer_delete, *next);
 	}
 	(*next)++;
-}
-
-static int by_id(const void *a, const void *b)
-{
-	const PosixTimerEntry *x = *(PosixTimerEntry *const *)a, *y = *(PosixTimerEntry *const *)b;
-
-	return x->it_id < y->it_id ? -1 : x->it_id > y->it_id;
 }
 
 static void emit_posix(struct restoring *r, const TaskTimersEntry *e, struct prog *p)

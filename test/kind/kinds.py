@@ -47,10 +47,11 @@ def start(program):
     def ready():
         """the subject to be ready"""
         box.reap()
+        dead = box.state(pid) in ('', 'Z')  # first: its last word comes before its end
         v = verdict()
         if v.startswith('SKIP'):
             raise Skipped(v[6:])
-        if v.startswith('FAIL') or box.state(pid) in ('', 'Z'):
+        if v.startswith('FAIL') or dead:
             raise Failed(f'while preparing: {v or "the subject died"}')
         return v == f'ready {pid}'
     box.until(ready)

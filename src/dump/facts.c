@@ -178,8 +178,10 @@ static int check_session(const struct dump *d)
 
 	for (size_t i = 0; i < d->seized->n_tasks; i++) {
 		const struct seize_task *s = seized(d, i);
+		bool roots = s->sid == root->sid && root->sid != root->pid;
 
-		if (!s->sid || (s->sid == root->sid && root->sid != root->pid && !d->kinds.opts->shell_job))
+		/* 0: from outside of our PID namespace */
+		if (roots ? !d->kinds.opts->shell_job : !s->sid)
 			return err_say(EINVAL,
 				       "task %d (%s): its session %d is led from outside of the tree: use --shell-job (-j), or dump the session leader",
 				       s->pid, s->comm, s->sid);

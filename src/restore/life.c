@@ -94,7 +94,7 @@ static void emit_birth(struct restore *r, const struct rtask *k, struct prog *p)
 	for (size_t i = 0; i < k->nlate; i++)
 		emit_fork(r, k->late[i], p);
 	prog_do(p, OP_BARRIER, BARRIER_BORN);
-	if (k->sid != k->pid && k->pgid != k->pid && !k->outside) {
+	if (k->joins) {
 		prog_label(p, "join process group %d", k->pgid);
 		prog_sys(p, SYS_setpgid, 0, (uint64_t)k->pgid);
 	}

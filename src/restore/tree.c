@@ -12,8 +12,17 @@
  * Groups. A leader makes its group at birth; the others join when all are born
  * (a barrier); a dead leader is stood in for by a helper in the same session,
  * which leaves after everybody joined (a second barrier).
+ *
+ * Outside (--shell-job): the root's session is not in the tree, and maybe its group
+ * is not either. Who is in these stays in thaw's.
+ *
+ * Images are untrusted: whatever setsid() and setpgid() cannot have made is refused,
+ * so that everybody is created once and no barrier waits for somebody who never comes.
  */
 #include "restore/tree.h"
+
+#include <inttypes.h>
+#include <signal.h>
 
 static struct rtask *rtask_new(struct restoring *r, enum rtask_role role, int32_t pid)
 {
@@ -68,6 +77,30 @@ static struct rtask *helper_add(struct restoring *r, struct rtree *tree, struct 
 	return h;
 }
 
+static int refuse(int errnum, const struct rtask *k, const char *why, int32_t id)
+{
+	return err_say(errnum, "task %d (%s): its %s %d%s", k->pid, snap_comm(k->t), why, id,
+		       errnum == ENOTSUP ? ": this is not supported yet" : " cannot be, the image is damaged");
+}
+
+static bool is_thread(const struct rtree *tree, int32_t id)
+{
+	for (size_t i = 0; i < tree->n; i++) {
+		const struct snap_task *t = tree->tasks[i]->t;
+
+		for (size_t k = 1; t && k < t->ncores; k++)
+			if ((int32_t)t->pst->threads[k] == id)
+				return true;
+	}
+	return false;
+}
+
+/* A number that was a dead leader's can be nobody else's. */
+static bool is_dead_leader(const struct rtree *tree, int32_t id)
+{
+	return id > 0 && !is_thread(tree, id);
+}
+
 /* Finds the creator of k, whose parent is known. */
 static int place(struct restoring *r, struct rtree *tree, struct rtask *k)
 {
@@ -78,6 +111,8 @@ static int place(struct restoring *r, struct rtree *tree, struct rtask *k)
 		return 0;
 	}
 	leader = find(tree->tasks, tree->n, k->sid);
+	if (leader ? leader->sid != leader->pid : !is_dead_leader(tree, k->sid))
+		return refuse(EINVAL, k, "session", k->sid);
 	if (!leader)
 		leader = helper_add(r, tree, p, k->sid, k->sid);
 	if (leader->parent != p)
@@ -89,29 +124,69 @@ static int place(struct restoring *r, struct rtree *tree, struct rtask *k)
 	return 0;
 }
 
+/* Who shares the session can make the stand-in; a helper or zombie cannot wait for it. */
+static struct rtask *helper_maker(const struct rtree *tree, size_t n, const struct rtask *k)
+{
+	for (size_t i = 0; i < n; i++)
+		if (tree->tasks[i]->sid == k->sid && tree->tasks[i]->role == RTASK_ALIVE)
+			return tree->tasks[i];
+	return NULL;
+}
+
+static int add_group(struct restoring *r, struct rtree *tree, size_t n, struct rtask *k)
+{
+	struct rtask *leader = find(tree->tasks, tree->n, k->pgid), *maker;
+	const struct rtask *root = tree->tasks[0];
+
+	if (k->pgid == k->pid)
+		return 0;
+	if (!leader && k->outside && k->pgid == root->pgid)
+		return 0;
+	if (k->sid == k->pid || (leader ? leader->sid != k->sid : !is_dead_leader(tree, k->pgid)))
+		return refuse(EINVAL, k, "process group", k->pgid);
+	if (leader && leader->pgid != leader->pid)
+		return refuse(ENOTSUP, k, "leader has left process group", k->pgid);
+	k->joins = true;
+	if (leader)
+		return 0;
+	maker = helper_maker(tree, n, k);
+	if (!maker)
+		return err_say(ENOTSUP, "task %d (%s): nobody alive in its session %d can make its process group %d", k->pid,
+			       snap_comm(k->t), k->sid, k->pgid);
+	helper_add(r, tree, maker, k->pgid, k->sid);
+	return 0;
+}
+
 static int add_groups(struct restoring *r, struct rtree *tree)
 {
-	size_t n = tree->n;
+	int err = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		struct rtask *k = tree->tasks[i], *leader = find(tree->tasks, tree->n, k->pgid);
+	for (size_t i = 0, n = tree->n; err >= 0 && i < n; i++)
+		if (tree->tasks[i]->role != RTASK_HELPER)
+			err = add_group(r, tree, n, tree->tasks[i]);
+	return err;
+}
 
-		if (k->outside || leader)
-			continue;
-		/* whoever shares the session can make the stand-in; a helper or zombie cannot wait for it */
-		for (size_t j = 0; j < n; j++)
-			if (tree->tasks[j]->sid == k->sid && tree->tasks[j]->role == RTASK_ALIVE)
-				leader = tree->tasks[j];
-		if (!leader)
-			return err_say(ENOTSUP, "task %d (%s): nobody alive in its session %d can make its process group %d",
-				       k->pid, snap_comm(k->t), k->sid, k->pgid);
-		helper_add(r, tree, leader, k->pgid, k->sid);
-	}
+/* A zombie must have died of what it is said to have died of: a signal that only stops would be waited for in vain. */
+static int check_end(const struct rtask *k)
+{
+	static const int harmless[] = { SIGCHLD, SIGCONT, SIGURG, SIGWINCH, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU };
+	uint32_t code, sig;
+
+	if (k->role != RTASK_ZOMBIE)
+		return 0;
+	code = k->t->cores[0]->tc->exit_code;
+	sig = code & 0x7f;
+	for (size_t i = 0; i < sizeof(harmless) / sizeof(*harmless); i++)
+		if ((int)sig == harmless[i])
+			sig = UINT32_MAX;
+	if (sig > 64 || code > 0xffff)
+		return err_say(EINVAL, "task %d: its exit code 0x%x is none", k->pid, code);
 	return 0;
 }
 
 /* Sorts tree->tasks so that each follows its creator, and numbers them. */
-static void number(struct rtree *tree, struct arena *a)
+static int number(struct rtree *tree, struct arena *a)
 {
 	struct rtask **order = arena_alloc(a, tree->n * sizeof(*order));
 	size_t n = 0;
@@ -127,46 +202,57 @@ static void number(struct rtree *tree, struct arena *a)
 		for (size_t j = 0; j < k->nlate; j++)
 			order[n++] = k->late[j];
 	}
+	if (n < tree->n)
+		return err_say(EINVAL, "the sessions of the tasks are mixed up: the image is damaged");
 	tree->tasks = order;
-	tree->n = n;
+	return 0;
+}
+
+static void add_task(struct restoring *r, struct rtree *tree, const struct snap_task *t)
+{
+	struct rtask *k = rtask_new(r, t->zombie ? RTASK_ZOMBIE : RTASK_ALIVE, (int32_t)t->pst->pid);
+
+	k->t = t;
+	k->pgid = (int32_t)t->pst->pgid;
+	k->sid = (int32_t)t->pst->sid;
+	k->parent = t->parent ? tree->tasks[t->parent->index] : NULL;
+	if (!t->zombie)
+		tree->nthreads += t->ncores;
+	arena_add(r->a, &tree->tasks, &tree->n, k);
+}
+
+static int place_all(struct restoring *r, struct rtree *tree)
+{
+	const struct rtask *root = tree->tasks[0];
+	int err = 0;
+
+	for (size_t i = 0, n = tree->n; err >= 0 && i < n; i++) {
+		struct rtask *k = tree->tasks[i];
+
+		k->outside = k->sid == root->sid && root->sid != root->pid;
+		if (k->outside && !r->opts->shell_job)
+			return err_say(EINVAL, "task %d (%s): its session %d is outside of the image: use --shell-job (-j)",
+				       k->pid, snap_comm(k->t), k->sid);
+		err = check_end(k);
+		if (err >= 0 && i)
+			err = place(r, tree, k);
+	}
+	return err;
 }
 
 int rtree_build(struct restoring *r, struct rtree *ret_tree)
 {
-	const struct snap *s = r->snap;
 	struct rtree tree = { 0 };
 	int err;
 
-	for (size_t i = 0; i < s->ntasks; i++) {
-		const struct snap_task *t = s->tasks[i];
-		struct rtask *k = rtask_new(r, t->zombie ? RTASK_ZOMBIE : RTASK_ALIVE, (int32_t)t->pst->pid);
-
-		k->t = t;
-		k->pgid = (int32_t)t->pst->pgid;
-		k->sid = (int32_t)t->pst->sid;
-		k->parent = t->parent ? find(tree.tasks, tree.n, (int32_t)t->parent->pst->pid) : NULL;
-		if (!t->zombie)
-			tree.nthreads += t->ncores;
-		arena_add(r->a, &tree.tasks, &tree.n, k);
-	}
-	/* A session without a member that leads it, in the root's case: it was outside. */
-	for (size_t i = 0; i < tree.n; i++) {
-		struct rtask *k = tree.tasks[i];
-
-		k->outside = k->sid == tree.tasks[0]->sid && tree.tasks[0]->sid != tree.tasks[0]->pid;
-		if (k->outside && !r->opts->shell_job)
-			return err_say(EINVAL, "task %d (%s): its session %d is outside of the image: use --shell-job (-j)",
-				       k->pid, snap_comm(k->t), k->sid);
-	}
-	for (size_t i = 1, n = tree.n; i < n; i++) {
-		err = place(r, &tree, tree.tasks[i]);
-		if (err < 0)
-			return err;
-	}
-	err = add_groups(r, &tree);
-	if (err < 0)
-		return err;
-	number(&tree, r->a);
-	*ret_tree = tree;
-	return 0;
+	for (size_t i = 0; i < r->snap->ntasks; i++)
+		add_task(r, &tree, r->snap->tasks[i]);
+	err = place_all(r, &tree);
+	if (err >= 0)
+		err = add_groups(r, &tree);
+	if (err >= 0)
+		err = number(&tree, r->a);
+	if (err >= 0)
+		*ret_tree = tree;
+	return err;
 }

@@ -21,6 +21,7 @@ struct rtask {
 	int32_t pid, pgid, sid;
 	struct rtask *parent;       /* whose child it is; NULL for the root */
 	bool outside;               /* its session is not in the tree: it stays in thaw's (--shell-job) */
+	bool joins;                 /* a process group that another one leads */
 	bool by_sibling;            /* its creator is a sibling: CLONE_PARENT */
 	/* Those it creates, before and after it makes its own session. */
 	struct rtask **early, **late;

@@ -5,6 +5,7 @@
 
 #include "arch/x86_64/xsave.h"
 #include "base/undo.h"
+#include "dump/ledge.h"
 #include "img/imgdir.h"
 #include "kern/ptrace.h"
 #include "kern/seize.h"
@@ -27,7 +28,7 @@ struct dthread {
 struct dtask {
 	struct dump_task *t;
 	struct dthread *threads;
-	uint64_t syscall_va;  /* a system call instruction of its vdso */
+	struct ledge ledge;   /* where its leader makes calls for us */
 	uint64_t blob_va;     /* the blob's mapping in it, 0: none */
 	uint64_t blob_len;
 	void *map;            /* the same memory in the engine */

@@ -31,29 +31,6 @@ enum { PER_THREAD = 24 * 1024, PER_TASK = 1024 * 1024 };
 
 static const uint64_t PATIENCE_NS = 10000000000u;
 
-/* The kernel's vdso always holds a system call instruction: the slow path of clock_gettime. */
-static int find_syscall(struct dtask *k)
-{
-	uint8_t code[16384];
-
-	for (size_t i = 0; i < k->t->nmaps; i++) {
-		const struct map *m = &k->t->maps[i];
-		size_t len = m->end_va - m->start_va;
-		struct iovec to = { code, len < sizeof(code) ? len : sizeof(code) };
-		struct iovec from = { (void *)m->start_va, to.iov_len };
-		const uint8_t *at;
-
-		if (strcmp(m->name, "[vdso]"))
-			continue;
-		if (process_vm_readv(k->t->pid, &to, 1, &from, 1, 0) < 0)
-			return err_set(errno, "read its vdso");
-		at = memmem(code, to.iov_len, "\x0f\x05", 2);
-		if (at)
-			k->syscall_va = m->start_va + (uint64_t)(at - code);
-	}
-	return k->syscall_va ? 0 : err_say(ENOTSUP, "it has no vdso with a system call instruction");
-}
-
 static bool stands(pid_t tid)
 {
 	siginfo_t info;
@@ -61,17 +38,23 @@ static bool stands(pid_t tid)
 	return !ptrace(PTRACE_GETSIGINFO, tid, 0, &info) || errno != ESRCH;
 }
 
-/* One system call by the stopped leader, outside the blob. */
+/* One system call by the stopped leader, outside the blob: on its ledge (ledge.h). */
 static int remote_syscall(struct dtask *k, long nr, const uint64_t a[6], int64_t *ret)
 {
 	struct dthread *th = &k->threads[0];
-	struct user_regs_struct after = { 0 };
+	struct user_regs_struct after = { 0 }, ledge = th->regs;
 	int err;
 
+	/* first onto the ledge, with a call that does nothing: only there a mask of ours does no harm */
+	ledge.rip = k->ledge.call_va;
+	ledge.rax = SYS_sched_yield;
+	ledge.orig_rax = UINT64_MAX;
 	th->in_blob = true;
-	err = ptrace_set_sigmask(k->t->pid, ~UINT64_C(0));
+	err = ptrace_set_regs(k->t->pid, &ledge);
 	if (err >= 0)
-		err = ptrace_call(k->t->pid, &th->regs, k->syscall_va, nr, a, trace_now_ns() + PATIENCE_NS, &after);
+		err = ptrace_set_sigmask(k->t->pid, ~UINT64_C(0));
+	if (err >= 0)
+		err = ptrace_call(k->t->pid, &th->regs, k->ledge.call_va, nr, a, trace_now_ns() + PATIENCE_NS, &after);
 	th->running = err < 0 && !stands(k->t->pid);
 	*ret = (int64_t)after.rax;
 	return err_ctx(err, "remote system call");
@@ -98,7 +81,7 @@ int remote_enter(struct dump *d, struct dtask *k)
 {
 	size_t blob_len = (size_t)(pie_blob_end - pie_blob);
 	int64_t va;
-	int err = find_syscall(k);
+	int err = ledge_put(k->t->proc_fd, k->t->maps, k->t->nmaps, &k->threads[0].regs, k->t->threads[0].sigmask, &k->ledge);
 
 	if (err < 0)
 		return err;
@@ -214,6 +197,8 @@ static int leave(struct dtask *k)
 		prog_space_done(&k->space);
 	}
 	k->map = NULL;
+	if (!k->threads[0].in_blob)
+		ledge_take(&k->ledge);
 	return err;
 }
 
@@ -222,7 +207,7 @@ void remote_leave(struct dump *d)
 	for (size_t i = 0; d->tasks && i < d->kinds.ntasks; i++) {
 		struct dtask *k = &d->tasks[i];
 
-		if (k->syscall_va && leave(k) < 0)
+		if (k->ledge.call_va && leave(k) < 0)
 			log_warn("task %d (%s): %s", k->t->pid, k->t->stat.comm, err_text());
 	}
 }

@@ -90,9 +90,11 @@ def reap():
         _ended[pid] = status
 
 
-def spawn(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, **kw):
-    """Starts a program in a session of its own with nothing but descriptors 0 to 2; returns its PID."""
-    p = subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True, close_fds=True, **kw)
+def spawn(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, session=True, **kw):
+    """Starts a program in a session of its own (or else a process group, which is not an orphaned one: those cannot be
+    stopped by a terminal's signals) with nothing but descriptors 0 to 2; returns its PID."""
+    p = subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=session,
+                         process_group=None if session else 0, close_fds=True, **kw)
     p.returncode = 0  # reap() takes the status, not Popen
     _ended.pop(p.pid, None)
     return p.pid
@@ -229,6 +231,7 @@ def run(argv, timeout=60, **kw):
     except Failed:
         os.kill(pid, signal.SIGKILL)
         wait_gone(pid)
+        print(_tail(out) + _tail(err))
         raise Failed(f'{" ".join(argv)}: no end after {timeout} s') from None
     seconds = time.monotonic() - t0
     code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)

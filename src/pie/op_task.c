@@ -20,12 +20,15 @@ long op_fork(struct pie_ctx *c, const struct pie_fork *f, struct prog_rec **ret_
 	do
 		r = sys2(__NR_clone3, &args, sizeof(args));
 	while (pie_try_again(r, &tries));
+	if (r < 0)
+		return r;
+	/* by whoever comes first: either may be killed here, and the engine has to know of the child */
+	__atomic_store_n(&c->board->task[f->task].born, 1, __ATOMIC_RELEASE);
 	if (r)
 		return r;
 	c->task = f->task;
 	if (!(f->flags & CLONE_PARENT))
 		c->parent = self;
-	__atomic_store_n(&c->board->task[c->task].born, 1, __ATOMIC_RELEASE);
 	*ret_start = (struct prog_rec *)f->start_va;
 	return 0;
 }

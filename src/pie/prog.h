@@ -118,7 +118,7 @@ struct pie_barrier {
 
 /* What the engine sees of a task. */
 struct pie_task {
-	uint32_t born; /* set first of all: from here on the engine must kill it on failure */
+	uint32_t born; /* from here on the engine must watch it, and kill it on failure */
 	int32_t pid;
 	uint64_t fill_from_ns, fill_to_ns;
 };

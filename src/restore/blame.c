@@ -5,7 +5,10 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "base/trace.h"
 #include "restore/rt.h"
+
+static const uint64_t PATIENCE_NS = 1000000000u;
 
 static const struct prog_rec *rec_at(const struct restore *r, uint64_t va)
 {
@@ -48,10 +51,13 @@ static int blame_rec(const struct restore *r)
 int blame_board(struct restore *r)
 {
 	const struct pie_board *b = r->board;
-	const struct rtask *k = b->fail_task < r->tree.n ? r->tree.tasks[b->fail_task] : r->tree.tasks[0];
+	const struct rtask *k;
+	uint64_t deadline = trace_now_ns() + PATIENCE_NS;
 
 	while (!__atomic_load_n(&b->fail_ready, __ATOMIC_ACQUIRE))
-		;
+		if (trace_now_ns() > deadline)
+			return err_say(ECHILD, "a task was killed before it could say why it failed");
+	k = r->tree.tasks[b->fail_task < r->tree.n ? b->fail_task : 0];
 	return err_ctx(blame_rec(r), "task %d (%s)", k->pid, k->t ? snap_comm(k->t) : "stand-in");
 }
 

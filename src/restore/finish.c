@@ -233,10 +233,9 @@ static int finish_task(const struct restore *r, const struct rtask *k)
 	return err;
 }
 
-static void commit(struct restore *r)
+static void commit(const struct restore *r)
 {
 	__atomic_store_n(&r->board->commit, 1, __ATOMIC_SEQ_CST);
-	r->committed = true;
 	syscall(SYS_futex, &r->board->commit, FUTEX_WAKE, 0x7fffffff, NULL, NULL, 0);
 }
 

@@ -14,14 +14,21 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "base/cleanup.h"
 #include "base/guard.h"
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/trace.h"
+#include "kern/proc.h"
+#include "kern/ptrace.h"
 #include "kern/timens.h"
 #include "page/shmem_fill.h"
 #include "prog/blob_syms.h"
 #include "restore/clocks.h"
+
+enum { LOOKS = 64 };
+
+static const uint64_t KILL_NS = 10000000000u;
 
 static int map_space(struct restore *r)
 {
@@ -105,27 +112,40 @@ int launch_root(struct restore *r)
 		return made == -EEXIST ?
 			       err_say(EEXIST, "PID %d is taken by another process: end it, or restore in a new PID namespace", pid) :
 			       err_set((int)-made, "create task %d", pid);
+	__atomic_store_n(&r->board->task[0].born, 1, __ATOMIC_RELEASE);
 	r->root = (pid_t)made;
 	r->forked_ns = trace_now_ns();
 	return 0;
 }
 
-/* Is somebody gone that has not finished? Looked at now and then: a task that is killed says nothing itself. */
+/* 1 and its wait status if the task is dead, a zombie included. */
+static int has_ended(pid_t pid, int *ret_status)
+{
+	auto_close int fd = proc_open(pid);
+	struct proc_stat stat;
+
+	*ret_status = 0;
+	if (fd < 0 || proc_stat_read(fd, 0, &stat) < 0)
+		return 1;
+	*ret_status = stat.exit_code;
+	return stat.state == 'Z' || stat.state == 'X';
+}
+
+/*
+ * Is somebody gone that has not finished? Looked at now and then, some tasks at a time: one that is killed (for
+ * memory, say) says nothing itself, and the others would wait for it. Zombies and helpers die once all are grouped.
+ */
 static int look_for_dead(struct restore *r)
 {
-	int status;
+	const struct pie_board *b = r->board;
 
-	if (!r->kinds.opts->restore_sibling && waitpid(r->root, &status, WNOHANG) == r->root) {
-		r->root = 0;
-		return blame_death(r, r->tree.tasks[0], status);
-	}
-	for (size_t i = 1; i < r->tree.n; i++) {
-		const struct rtask *k = r->tree.tasks[i];
+	for (size_t i = 0; i < LOOKS && i < r->tree.n; i++) {
+		uint32_t at = r->looked_at++ % (uint32_t)r->tree.n;
+		const struct rtask *k = r->tree.tasks[at];
+		int status;
 
-		if (k->role == RTASK_ALIVE && __atomic_load_n(&r->board->task[i].born, __ATOMIC_ACQUIRE) &&
-		    kill(k->pid, 0) < 0 && errno == ESRCH)
-			return blame_death(r, k, 0);
-		if (k->role == RTASK_ALIVE && waitpid(k->pid, &status, WNOHANG) == k->pid)
+		if (__atomic_load_n(&b->task[at].born, __ATOMIC_ACQUIRE) && has_ended(k->pid, &status) &&
+		    (k->role == RTASK_ALIVE || !__atomic_load_n(&b->barrier[BARRIER_GROUPED].open, __ATOMIC_ACQUIRE)))
 			return blame_death(r, k, status);
 	}
 	return 0;
@@ -170,24 +190,61 @@ int launch_wait(struct restore *r)
 	return err;
 }
 
+/* Numbers are used again: a helper that is gone may have left its own to a stranger. */
+static bool is_ours(const struct restore *r, pid_t pid)
+{
+	auto_close int fd = proc_open(pid);
+	struct proc_stat stat;
+
+	if (fd < 0 || proc_stat_read(fd, 0, &stat) < 0)
+		return false;
+	for (size_t i = 0; i < r->tree.n; i++)
+		if (r->tree.tasks[i]->pid == stat.ppid)
+			return true;
+	return stat.ppid == getpid() || stat.ppid == r->board->root_parent;
+}
+
+static void kill_tasks(const struct restore *r)
+{
+	for (size_t i = 0; i < r->tree.n; i++) {
+		pid_t pid = r->tree.tasks[i]->pid;
+
+		if (__atomic_load_n(&r->board->task[i].born, __ATOMIC_ACQUIRE) && is_ours(r, pid))
+			kill(pid, SIGKILL);
+	}
+}
+
+/* Whatever a dead task leaves, page workers included, becomes a child of the engine. */
+static void kill_children(struct restore *r)
+{
+	auto_close int self = proc_open(getpid());
+	pid_t *pids = NULL;
+	size_t n = 0;
+
+	if (self < 0 || proc_children(self, getpid(), r->kinds.a, &pids, &n) < 0)
+		return;
+	for (size_t i = 0; i < n; i++)
+		kill(pids[i], SIGKILL);
+}
+
 /* Everything that was born dies and is reaped; helpers and zombies too. */
 void launch_kill(struct restore *r)
 {
-	int status;
+	struct ptrace_waiter w;
+	int status, late = 0;
+	pid_t pid;
 
 	if (!r->board)
 		return;
 	__atomic_store_n(&r->board->failed, 1, __ATOMIC_RELEASE);
-	for (int round = 0; round < 2; round++)
-		for (size_t i = 0; i < r->tree.n; i++)
-			if (__atomic_load_n(&r->board->task[i].born, __ATOMIC_ACQUIRE))
-				kill(r->tree.tasks[i]->pid, SIGKILL);
-	if (!r->root)
-		return;
-	for (size_t i = 0; i < r->tree.n; i++)
-		while (waitpid(r->tree.tasks[i]->pid, &status, __WALL) < 0 && errno == EINTR)
-			;
-	while (waitpid(-1, &status, WNOHANG | __WALL) > 0)
-		;
-	r->root = 0;
+	kill_tasks(r);
+	ptrace_waiter_begin(&w, trace_now_ns() + KILL_NS);
+	while (!late && (pid = waitpid(-1, &status, WNOHANG | __WALL)) >= 0)
+		if (!pid) {
+			kill_children(r);
+			late = ptrace_waiter_pause(&w);
+		}
+	ptrace_waiter_end(&w);
+	if (late)
+		log_warn("tasks that were to be restored do not end: they are stuck in the kernel");
 }

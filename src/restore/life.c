@@ -24,8 +24,6 @@
 #include "arch/x86_64/sigframe.h"
 #include "restore/rt.h"
 
-enum { BARRIER_BORN, BARRIER_GROUPED };
-
 static const uint64_t TASK_TOP = 0x7ffffffff000;
 
 static uint64_t mask_data(struct restore *r, uint64_t mask)

@@ -12,6 +12,9 @@
 #include "restore/rfiles.h"
 #include "restore/tree.h"
 
+/* All tasks are born; all are in their groups, so that zombies and helpers may end. */
+enum { BARRIER_BORN, BARRIER_GROUPED };
+
 struct restore {
 	struct restoring kinds; /* what kinds see */
 	struct snap *snap;
@@ -38,11 +41,8 @@ struct restore {
 	pid_t root;             /* the root task once it exists, else 0 */
 	uint64_t start_ns, forked_ns;
 	int64_t clock_ahead_ns; /* what the tasks' monotonic clock is ahead of ours */
-	bool committed;
+	uint32_t looked_at;     /* launch.c: the task to be looked at next */
 };
-
-
-
 
 /* restore.c: the first stages are those of `thaw plan`, too. */
 struct restore *restore_new(const struct opts *o);

@@ -23,24 +23,21 @@ int err_set_at(const char *file, int line, int errnum, int with_strerror, const 
 		snprintf(trail, sizeof(trail), "%s: %s [%s:%d]", text, strerror(errnum), base ? base + 1 : file, line);
 	else
 		snprintf(trail, sizeof(trail), "%s", text);
-	return -errnum;
+	return errnum > 0 ? -errnum : -EIO; /* never a success, even if errno was lost on the way here */
 }
 
-int err_ctx(int r, const char *fmt, ...)
+void err_prefix(int r, const char *fmt, ...)
 {
 	char text[2 * TRAIL_LEN];
 	size_t len;
 	va_list ap;
 
-	if (r >= 0)
-		return r;
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	len = strlen(text);
 	snprintf(text + len, sizeof(text) - len, ": %s", trail[0] ? trail : strerror(-r));
 	memcpy(trail, text, sizeof(trail) - 1);
-	return r;
 }
 
 const char *err_text(void)

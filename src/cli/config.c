@@ -111,7 +111,8 @@ int config_file_apply(struct arena *a, const char *path, bool must_exist, struct
 		next = strchr(line, '\n');
 		if (next)
 			*next++ = 0;
-		r = err_ctx(line_apply(a, line, o), "%s:%d", path, ++number);
+		number++;
+		r = err_ctx(line_apply(a, line, o), "%s:%d", path, number);
 	}
 	return r;
 }

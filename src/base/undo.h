@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What to put back if the operation fails: a stack of calls, run newest first. For what stages do not know (a kind's temporary name). */
+/* What to put back if the operation fails and no stage knows (a kind's temporary name): a stack, run newest first. */
 #ifndef BASE_UNDO_H
 #define BASE_UNDO_H
 

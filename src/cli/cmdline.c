@@ -61,7 +61,8 @@ static void tables_make(struct words *w)
 
 		*to++ = (struct option){ row->name, arg_kind(row), NULL, VALUE_LONG + (int)i };
 		if (option_negatable(row))
-			*to++ = (struct option){ arena_printf(w->a, "no-%s", row->name), no_argument, NULL, VALUE_NO + (int)i };
+			*to++ = (struct option){ arena_printf(w->a, "no-%s", row->name), no_argument, NULL,
+						 VALUE_NO + (int)i };
 		if (!row->letter)
 			continue;
 		*letter++ = (char)row->letter;

@@ -81,7 +81,8 @@ const struct option_row *option_find(const char *name, bool *ret_negated)
 static int limits_check(const struct option_row *row, const char *value, int64_t n)
 {
 	if ((row->least || row->most) && (n < row->least || n > row->most))
-		return err_say(EINVAL, "--%s: %s is not in %" PRId64 "..%" PRId64, row->name, value, row->least, row->most);
+		return err_say(EINVAL, "--%s: %s is not in %" PRId64 "..%" PRId64, row->name, value, row->least,
+			       row->most);
 	return 0;
 }
 

@@ -234,7 +234,8 @@ void facts_begin_again(struct dump *d)
 
 			if (!th->th || th->in_blob || !regs_begin_again(&regs))
 				continue;
-			if (!proc_status_read(th->th->task->proc_fd, th->th->tid, d->kinds.a, &now) && !signals_wait(&now))
+			if (!proc_status_read(th->th->task->proc_fd, th->th->tid, d->kinds.a, &now) &&
+			    !signals_wait(&now))
 				(void)!ptrace_set_regs(th->th->tid, &regs);
 		}
 }

@@ -158,8 +158,9 @@ int dumping_file(struct dumping *d, const struct fd_facts *f, uint32_t *ret_id)
 	/* in a table (ours, when it was in flight): it may be one that is known */
 	if (f->tfd >= 0)
 		err = kcmp_set_add(files->set,
-				   &(struct kcmp_file){ f->pid, f->tfd, f->st.st_dev, f->st.st_ino, (uint32_t)f->mnt_id }, &number,
-				   &fresh);
+				   &(struct kcmp_file){ f->pid, f->tfd, f->st.st_dev, f->st.st_ino,
+							(uint32_t)f->mnt_id },
+				   &number, &fresh);
 	if (err >= 0 && !fresh) {
 		*ret_id = files->known[number].id;
 		return 0;
@@ -268,7 +269,8 @@ static int dump_fd(struct dumping *d, struct dump_task *t, int tfd)
 	err = look(&f);
 	if (err >= 0)
 		err = kcmp_set_add(files->set,
-				   &(struct kcmp_file){ t->pid, tfd, f.st.st_dev, f.st.st_ino, info.mnt_id }, &number, &fresh);
+				   &(struct kcmp_file){ t->pid, tfd, f.st.st_dev, f.st.st_ino, info.mnt_id }, &number,
+				   &fresh);
 	if (err < 0)
 		return err;
 	if (fresh) {

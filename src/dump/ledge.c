@@ -74,7 +74,8 @@ __asm__(".pushsection .rodata\n"
 
 extern const uint8_t ledge_code[], ledge_end[];
 
-_Static_assert(offsetof(struct ledge_data, flags) == 152 && offsetof(struct ledge_data, rip) == 160, "offsets in the code");
+_Static_assert(offsetof(struct ledge_data, flags) == 152 && offsetof(struct ledge_data, rip) == 160,
+	       "offsets in the code");
 
 static struct ledge_data data_for(const struct user_regs_struct *live, uint64_t mask)
 {

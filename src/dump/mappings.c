@@ -38,7 +38,8 @@ static int dump_map(struct dump *d, struct dump_task *t, const struct map *m)
 				t->t->mm->n_vmas--;
 			return covered < 0 ? covered : 0;
 		}
-	return err_say(ENOTSUP, "mapping %" PRIx64 "-%" PRIx64 " (%s) is not supported yet", m->start_va, m->end_va, m->name);
+	return err_say(ENOTSUP, "mapping %" PRIx64 "-%" PRIx64 " (%s) is not supported yet", m->start_va, m->end_va,
+		       m->name);
 }
 
 static int dump_guards(struct dump *d, struct dump_task *t)

@@ -41,7 +41,8 @@ static int add_piece(struct pieces *p, struct collect_piece k)
 /* Private pages live in private mappings; the vdso counts as one (its code is what a restore compares). */
 static bool has_private(const VmaEntry *v)
 {
-	return (v->flags & MAP_PRIVATE) && !(v->status & (VMA_AREA_VSYSCALL | VMA_AREA_VVAR | VMA_AREA_GUARD | VMA_AREA_VDSO));
+	return (v->flags & MAP_PRIVATE) &&
+	       !(v->status & (VMA_AREA_VSYSCALL | VMA_AREA_VVAR | VMA_AREA_GUARD | VMA_AREA_VDSO));
 }
 
 static int task_pieces(struct dump_task *t, struct pieces *p)
@@ -251,7 +252,8 @@ int pages_dump(struct dump *d)
 	for (size_t i = 0; i < n; i++)
 		o[i].out.fd = o[i].src_fd = -1;
 	for (size_t i = 0; err >= 0 && i < n; i++) {
-		err = i < ntasks ? task_object(d, &d->kinds.tasks[i], &o[i]) : shmem_object(d, shmem[i - ntasks], &o[i]);
+		err = i < ntasks ? task_object(d, &d->kinds.tasks[i], &o[i]) :
+				   shmem_object(d, shmem[i - ntasks], &o[i]);
 		if (err >= 0)
 			err = open_out(d, &o[i], (uint32_t)i + 1);
 	}

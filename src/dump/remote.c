@@ -26,7 +26,7 @@
 #include "dump/dt.h"
 #include "prog/blob_syms.h"
 
-/* Of which only what is used exists: a signal frame and a stack for each thread, the questions of the leader (timers). */
+/* Only what is used of it exists: a signal frame and a stack for each thread, the leader's questions (timers). */
 enum { PER_THREAD = 24 * 1024, PER_TASK = 1024 * 1024 };
 
 static const uint64_t PATIENCE_NS = 10000000000u;
@@ -65,7 +65,8 @@ static int map_here(struct dtask *k)
 	char path[96];
 	auto_close int fd = -1;
 
-	snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, k->t->pid, k->blob_va, k->blob_va + k->blob_len);
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, k->t->pid, k->blob_va,
+		 k->blob_va + k->blob_len);
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return err_set(errno, "open %s", path);
@@ -81,7 +82,8 @@ int remote_enter(struct dump *d, struct dtask *k)
 {
 	size_t blob_len = (size_t)(pie_blob_end - pie_blob);
 	int64_t va;
-	int err = ledge_put(k->t->proc_fd, k->t->maps, k->t->nmaps, &k->threads[0].regs, k->t->threads[0].sigmask, &k->ledge);
+	int err = ledge_put(k->t->proc_fd, k->t->maps, k->t->nmaps, &k->threads[0].regs, k->t->threads[0].sigmask,
+			    &k->ledge);
 
 	if (err < 0)
 		return err;

@@ -33,7 +33,7 @@ static struct json_object *base64(const uint8_t *p, size_t len)
 /* The length of the UTF-8 character at s, 0 when there is none. Overlong forms and surrogates pass. */
 static size_t utf8_len(const unsigned char *s)
 {
-	size_t len = *s < 0x80 ? 1 : *s >= 0xc2 && *s < 0xe0 ? 2 : *s >= 0xe0 && *s < 0xf0 ? 3 : *s >= 0xf0 && *s < 0xf5 ? 4 : 0;
+	size_t len = *s < 0x80 ? 1 : *s < 0xc2 ? 0 : *s < 0xe0 ? 2 : *s < 0xf0 ? 3 : *s < 0xf5 ? 4 : 0;
 
 	for (size_t i = 1; i < len; i++)
 		if ((s[i] & 0xc0) != 0x80)
@@ -142,7 +142,7 @@ static struct json_object *values(const ProtobufCFieldDescriptor *f, const void 
 static int is_present(const ProtobufCFieldDescriptor *f, const void *p, const void *quantifier)
 {
 	if (f->label == PROTOBUF_C_LABEL_REQUIRED)
-		return f->type != PROTOBUF_C_TYPE_STRING && f->type != PROTOBUF_C_TYPE_MESSAGE ? 1 : *(void *const *)p != NULL;
+		return (f->type != PROTOBUF_C_TYPE_STRING && f->type != PROTOBUF_C_TYPE_MESSAGE) || *(void *const *)p;
 	if (f->type == PROTOBUF_C_TYPE_STRING || f->type == PROTOBUF_C_TYPE_MESSAGE)
 		return *(void *const *)p && *(void *const *)p != f->default_value;
 	return *(const protobuf_c_boolean *)quantifier;

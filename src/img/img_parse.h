@@ -12,6 +12,7 @@ struct img_src {
 	int fd;
 };
 
-int img_src_parse(const struct img_type *t, const struct img_src *src, struct arena *a, struct img_msgs *ret) must_check;
+int img_src_parse(const struct img_type *t, const struct img_src *src, struct arena *a,
+		  struct img_msgs *ret) must_check;
 
 #endif

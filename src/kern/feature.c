@@ -37,7 +37,9 @@ void feature_try(enum feature f, struct feature_report *ret)
 {
 	const struct feature_row *row = &rows[f];
 
-	*ret = (struct feature_report){ .name = row->name, .what = row->what, .lost = row->lost, .required = row->required };
+	*ret = (struct feature_report){
+		.name = row->name, .what = row->what, .lost = row->lost, .required = row->required
+	};
 	ret->missing = row->probe(row->arg, ret->note);
 	if (ret->missing > 0)
 		ret->missing = 0;

@@ -33,8 +33,8 @@ probe_fn probe_ptrace_seize, probe_ptrace_peeksiginfo, probe_ptrace_rseq, probe_
 
 /* probe_mem.c */
 probe_fn probe_vm_readv, probe_pagemap_scan_ioctl, probe_procmap_query, probe_map_files_open, probe_memfd_make,
-	probe_soft_dirty, probe_madvise_page, probe_madvise_known, probe_cachestat_call, probe_mseal_call, probe_thp_mode,
-	probe_uring_setup;
+	probe_soft_dirty, probe_madvise_page, probe_madvise_known, probe_cachestat_call, probe_mseal_call,
+	probe_thp_mode, probe_uring_setup;
 
 /* probe_uffd.c */
 probe_fn probe_uffd_open, probe_uffd_move, probe_uffd_wp_async;

@@ -53,7 +53,9 @@ int probe_uffd_open(uint64_t arg, char *note)
 static int move_test(char *pages)
 {
 	auto_close int fd = uffd_make(UFFD_USER_MODE_ONLY, FEATURE_MOVE);
-	struct move_arg move = { .dst = (uint64_t)(uintptr_t)pages, .src = (uint64_t)(uintptr_t)pages + PAGE, .len = PAGE };
+	struct move_arg move = { .dst = (uint64_t)(uintptr_t)pages,
+				 .src = (uint64_t)(uintptr_t)pages + PAGE,
+				 .len = PAGE };
 	int r = fd < 0 ? fd : uffd_register(fd, pages, PAGE, UFFDIO_REGISTER_MODE_MISSING);
 
 	if (r < 0)

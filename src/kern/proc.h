@@ -80,7 +80,7 @@ struct proc_timer { /* one line group of /proc/PID/timers */
 	int signo;
 	uint64_t sival; /* the pointer in sigev_value */
 	int notify;     /* SIGEV_SIGNAL, SIGEV_NONE, SIGEV_THREAD, SIGEV_SIGNAL | SIGEV_THREAD_ID as SIGEV_THREAD_ID */
-	pid_t tid;      /* the target: a thread with SIGEV_THREAD_ID, else the process; as seen from /proc's namespace */
+	pid_t tid;      /* the target (a thread with SIGEV_THREAD_ID, else the process) in /proc's namespace */
 	int clockid;
 };
 

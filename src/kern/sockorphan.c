@@ -36,8 +36,9 @@ static bool all_zero(const void *p, size_t len)
 
 static bool is_at(const struct inet_diag_msg *m, const struct sockaddr *local)
 {
-	const void *addr = local->sa_family == AF_INET6 ? (const void *)&((const struct sockaddr_in6 *)local)->sin6_addr :
-							  (const void *)&((const struct sockaddr_in *)local)->sin_addr;
+	const void *addr = local->sa_family == AF_INET6 ?
+				   (const void *)&((const struct sockaddr_in6 *)local)->sin6_addr :
+				   (const void *)&((const struct sockaddr_in *)local)->sin_addr;
 	size_t len = local->sa_family == AF_INET6 ? 16 : 4;
 
 	if (m->idiag_family != local->sa_family)
@@ -61,11 +62,14 @@ static int on_message(const struct nlmsghdr *nlh, void *arg)
 		f->v = more;
 		f->cap = cap;
 	}
-	f->v[f->n++] = (struct inet_diag_req_v2){ .sdiag_family = m->idiag_family, .sdiag_protocol = IPPROTO_TCP, .id = m->id };
+	f->v[f->n++] = (struct inet_diag_req_v2){ .sdiag_family = m->idiag_family,
+						  .sdiag_protocol = IPPROTO_TCP,
+						  .id = m->id };
 	return MNL_CB_OK;
 }
 
-static int talk(struct mnl_socket *nl, uint16_t type, uint16_t flags, const struct inet_diag_req_v2 *req, struct found *f)
+static int talk(struct mnl_socket *nl, uint16_t type, uint16_t flags, const struct inet_diag_req_v2 *req,
+		struct found *f)
 {
 	_Alignas(struct nlmsghdr) char buf[BUF_LEN];
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
@@ -88,7 +92,9 @@ static int talk(struct mnl_socket *nl, uint16_t type, uint16_t flags, const stru
 static int list(struct mnl_socket *nl, uint8_t family, struct found *f)
 {
 	const uint32_t live = 1u << TCP_LISTEN | 1u << TCP_CLOSE;
-	struct inet_diag_req_v2 req = { .sdiag_family = family, .sdiag_protocol = IPPROTO_TCP, .idiag_states = 0xfffu & ~live };
+	struct inet_diag_req_v2 req = { .sdiag_family = family,
+					.sdiag_protocol = IPPROTO_TCP,
+					.idiag_states = 0xfffu & ~live };
 
 	/* the port is at the same place in both families */
 	req.id.idiag_sport = ((const struct sockaddr_in *)f->local)->sin_port;

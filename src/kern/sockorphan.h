@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* TCP connections that no process holds any more: the kernel's remains of closed ones (TIME_WAIT and the states before it). */
+/* TCP connections that no process holds any more: the kernel's remains of closed ones (TIME_WAIT and before). */
 #ifndef KERN_SOCKORPHAN_H
 #define KERN_SOCKORPHAN_H
 

@@ -23,8 +23,8 @@ static int offset_of(const char *text, const char *name, int64_t *ret_ns)
 	int64_t sec;
 	int32_t ns;
 
-	if (!line || sscanf(line + strlen(name), "%" SCNd64 " %" SCNd32, &sec, &ns) != 2 || sec < INT64_MIN / SECOND + 1 ||
-	    sec > INT64_MAX / SECOND - 1)
+	if (!line || sscanf(line + strlen(name), "%" SCNd64 " %" SCNd32, &sec, &ns) != 2 ||
+	    sec < INT64_MIN / SECOND + 1 || sec > INT64_MAX / SECOND - 1)
 		return err_say(EINVAL, "timens_offsets: no line %s", name);
 	*ret_ns = sec * SECOND + ns;
 	return 0;

@@ -45,7 +45,8 @@ void borrowed_drop(struct borrowed *b)
 		rmdir(b->dirs[--b->ndirs]);
 }
 
-int borrowed_take(struct borrowed *b, struct arena *a, const char *want, int (*make)(const char *path, void *arg), void *arg)
+int borrowed_take(struct borrowed *b, struct arena *a, const char *want, int (*make)(const char *path, void *arg),
+		  void *arg)
 {
 	int r;
 
@@ -56,7 +57,8 @@ int borrowed_take(struct borrowed *b, struct arena *a, const char *want, int (*m
 	if (r >= 0) {
 		r = make(want, arg);
 		for (int i = 0; r == -EEXIST && i < TRIES; i++) {
-			b->path = arena_printf(a, "%.*s/.thaw-%d-%d", (int)(strrchr(want, '/') - want), want, getpid(), i);
+			b->path = arena_printf(a, "%.*s/.thaw-%d-%d", (int)(strrchr(want, '/') - want), want, getpid(),
+					       i);
 			r = make(b->path, arg);
 		}
 		if (r < 0)

@@ -90,7 +90,8 @@ int creds_check(const struct creds *own, const struct creds *want)
 
 static bool same_groups(const struct creds *a, const struct creds *b)
 {
-	return a->ngroups == b->ngroups && (!a->ngroups || !memcmp(a->groups, b->groups, a->ngroups * sizeof(*a->groups)));
+	return a->ngroups == b->ngroups &&
+	       (!a->ngroups || !memcmp(a->groups, b->groups, a->ngroups * sizeof(*a->groups)));
 }
 
 static void emit_groups(const struct creds *now, const struct creds *want, struct prog *p)
@@ -175,9 +176,9 @@ static bool same_caps(const struct creds *a, const struct creds *b)
 
 static bool same_creds(const struct creds *a, const struct creds *b)
 {
-	return !memcmp(a->uid, b->uid, sizeof(a->uid)) && !memcmp(a->gid, b->gid, sizeof(a->gid)) && same_groups(a, b) &&
-	       same_caps(a, b) && !(a->cap[PROC_CAP_BND] & ~b->cap[PROC_CAP_BND]) && a->securebits == b->securebits &&
-	       a->no_new_privs == b->no_new_privs;
+	return !memcmp(a->uid, b->uid, sizeof(a->uid)) && !memcmp(a->gid, b->gid, sizeof(a->gid)) &&
+	       same_groups(a, b) && same_caps(a, b) && !(a->cap[PROC_CAP_BND] & ~b->cap[PROC_CAP_BND]) &&
+	       a->securebits == b->securebits && a->no_new_privs == b->no_new_privs;
 }
 
 bool creds_emit(const struct creds *own, const struct creds *want, struct prog *p)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What every open file description has, whatever kind of file is behind it: status flags, an owner, a text in fdinfo. */
+/* What every open file description has, whatever is behind it: status flags, an owner, a text in fdinfo. */
 #ifndef KIND_DESCRIPTION_H
 #define KIND_DESCRIPTION_H
 

@@ -44,7 +44,8 @@ const FdinfoEntry *watch_fd_of_number(const struct snap_task *t, uint32_t tfd)
 uint32_t watch_file_by_number(const struct snap *s, uint32_t epoll_id, uint32_t tfd)
 {
 	for (size_t i = 0; i < s->ntasks; i++) {
-		const FdinfoEntry *f = watch_fd_of_id(s->tasks[i], epoll_id) ? watch_fd_of_number(s->tasks[i], tfd) : NULL;
+		const struct snap_task *t = s->tasks[i];
+		const FdinfoEntry *f = watch_fd_of_id(t, epoll_id) ? watch_fd_of_number(t, tfd) : NULL;
 
 		if (f)
 			return f->id;
@@ -83,7 +84,8 @@ static int added_by_task(const struct snap *s, uint32_t epoll_id, const Eventpol
 /* A one-shot entry that has fired: nothing but mode bits is left of its events. */
 static bool disabled(const EventpollTfdEntry *w)
 {
-	return (w->events & EPOLLONESHOT) && !(w->events & ~(uint32_t)(EPOLLONESHOT | EPOLLET | EPOLLWAKEUP | EPOLLEXCLUSIVE));
+	return (w->events & EPOLLONESHOT) &&
+	       !(w->events & ~(uint32_t)(EPOLLONESHOT | EPOLLET | EPOLLWAKEUP | EPOLLEXCLUSIVE));
 }
 
 static int add(int ep, int number, const EventpollTfdEntry *w)
@@ -91,7 +93,8 @@ static int add(int ep, int number, const EventpollTfdEntry *w)
 	struct epoll_event ev = { .events = w->events, .data.u64 = w->data }, fired;
 
 	if (disabled(w))
-		ev.events |= EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLRDNORM | EPOLLWRNORM | EPOLLRDBAND | EPOLLWRBAND;
+		ev.events |= EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLRDNORM | EPOLLWRNORM | EPOLLRDBAND |
+			     EPOLLWRBAND;
 	if (epoll_ctl(ep, EPOLL_CTL_ADD, number, &ev) < 0)
 		return err_set(errno, "watch descriptor %d", number);
 	if (!disabled(w) || epoll_wait(ep, &fired, 1, 0) == 1)

@@ -115,7 +115,8 @@ static int dump_closed(const struct dumping *d, int fd, InetSkEntry *e, union in
 	return 0;
 }
 
-static int dump_tcp(const struct dumping *d, const struct fd_facts *f, InetSkEntry *e, union inet_addr *src, const union inet_addr *dst)
+static int dump_tcp(const struct dumping *d, const struct fd_facts *f, InetSkEntry *e, union inet_addr *src,
+		    const union inet_addr *dst)
 {
 	char text[INET_ADDR_TEXT];
 	struct tcp_info info;

@@ -68,7 +68,8 @@ static int dump_ports(int fd, NetlinkSkEntry *k)
 	struct sockaddr_nl src = { 0 }, dst = { 0 };
 	socklen_t src_len = sizeof(src), dst_len = sizeof(dst);
 
-	if (getsockname(fd, (struct sockaddr *)&src, &src_len) < 0 || getpeername(fd, (struct sockaddr *)&dst, &dst_len) < 0)
+	if (getsockname(fd, (struct sockaddr *)&src, &src_len) < 0 ||
+	    getpeername(fd, (struct sockaddr *)&dst, &dst_len) < 0)
 		return err_set(errno, "get the addresses of a netlink socket");
 	k->portid = src.nl_pid;
 	k->dst_portid = dst.nl_pid;
@@ -171,9 +172,7 @@ static int bind_ports(int fd, const NetlinkSkEntry *k)
 	struct sockaddr_nl dst = { .nl_family = AF_NETLINK, .nl_pid = k->dst_portid, .nl_groups = k->dst_group };
 
 	if (k->portid && bind(fd, (struct sockaddr *)&src, sizeof(src)) < 0)
-		return errno == EADDRINUSE ?
-		       err_say(EADDRINUSE, "netlink (%s) port %u is already in use", protocol_name(k->protocol), k->portid) :
-		       err_set(errno, "bind to netlink port %u", k->portid);
+		return err_set(errno, "bind to netlink (%s) port %u", protocol_name(k->protocol), k->portid);
 	if ((k->dst_portid || k->dst_group) && connect(fd, (struct sockaddr *)&dst, sizeof(dst)) < 0)
 		return err_set(errno, "connect to netlink port %u", k->dst_portid);
 	return 0;

@@ -41,7 +41,8 @@ static bool tty_match(const struct fd_facts *f)
 	if (!S_ISCHR(f->st.st_mode) || f->flags & O_PATH)
 		return false;
 	return !ioctl(f->fd, TCGETS2, &t) ||
-	       (errno == EIO && (is_pts(f->st.st_rdev) || major(f->st.st_rdev) == TTY_MAJOR || major(f->st.st_rdev) == TERMINAL_AUX));
+	       (errno == EIO &&
+		(is_pts(f->st.st_rdev) || major(f->st.st_rdev) == TTY_MAJOR || major(f->st.st_rdev) == TERMINAL_AUX));
 }
 
 static TtyType type_of(uint64_t rdev)
@@ -188,7 +189,8 @@ static uint32_t dump_name(struct dumping *d, const struct fd_facts *f, FownEntry
 	reg->id = dumping_next_id(d);
 	reg->flags = f->flags;
 	reg->fown = fown;
-	reg->name = deleted ? arena_printf(d->a, "%.*s", (int)(deleted - f->link), f->link) : arena_strdup(d->a, f->link);
+	reg->name = deleted ? arena_printf(d->a, "%.*s", (int)(deleted - f->link), f->link) :
+			      arena_strdup(d->a, f->link);
 	reg->has_mode = true;
 	reg->mode = f->st.st_mode;
 	file->type = FD_TYPES__REG;

@@ -3,7 +3,8 @@
  * Unix sockets: streams, datagrams, seqpackets. Runs in the engine.
  *
  * Dump sees them one by one; who is connected to whom is settled when all are
- * known (unix_peers.c, where it says what `peer` of an entry can mean). Restore makes all of them together (unix_set.c).
+ * known (unix_peers.c, where it says what `peer` of an entry can mean). Restore makes all of them together
+ * (unix_set.c).
  */
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -24,7 +25,7 @@ static bool unix_match(const struct fd_facts *f)
 
 /* ---- dump: one socket ------------------------------------------------------------------------ */
 
-/* Looked into later: what is in flight in it may refer to any file of the tree. f->fd stays open until the end of the dump. */
+/* Looked into later: what is in flight in it may refer to any file of the tree. f->fd stays open that long. */
 static void keep_queue(struct dumping *d, const struct fd_facts *f, struct unix_sock *s)
 {
 	struct unix_queue *q;

@@ -90,7 +90,8 @@ static int contents_copy(const struct ghost_image *g, int fd)
 	if (err >= 0)
 		err = run_copy(img_fd, v[0].payload_off, v[0].payload_len, fd, 0, buf);
 	for (size_t i = 1; err >= 0 && i < g->msgs.n; i++)
-		err = run_copy(img_fd, v[i].payload_off, v[i].payload_len, fd, ((const GhostChunkEntry *)v[i].msg)->off, buf);
+		err = run_copy(img_fd, v[i].payload_off, v[i].payload_len, fd, ((const GhostChunkEntry *)v[i].msg)->off,
+			       buf);
 	if (err >= 0 && g->entry->has_size && ftruncate(fd, (off_t)g->entry->size) < 0)
 		err = err_set(errno, "set its size to %" PRIu64, g->entry->size);
 	return err_ctx(err < 0 ? err : 0, "ghost-file-%x.img", g->id);

@@ -200,7 +200,8 @@ static int nameless_make(const char *path, void *arg)
 {
 	const RegFileEntry *m = arg;
 	auto_free char *dir = strndup(path, (size_t)(strrchr(path, '/') - path) + 1);
-	int fd = dir ? open(dir, (int)(m->flags & ~(uint32_t)(O_CREAT | O_EXCL | O_TRUNC | O_ASYNC)) | O_CLOEXEC, 0600) : -1;
+	int flags = (int)(m->flags & ~(uint32_t)(O_CREAT | O_EXCL | O_TRUNC | O_ASYNC)) | O_CLOEXEC;
+	int fd = dir ? open(dir, flags, 0600) : -1;
 
 	return fd < 0 ? -errno : fd;
 }

@@ -34,7 +34,8 @@ const char *inet_addr_text(const union inet_addr *a, char text[static INET_ADDR_
 	bool six = a->sa.sa_family == AF_INET6;
 	char ip[INET6_ADDRSTRLEN] = "?";
 
-	inet_ntop(a->sa.sa_family, six ? (const void *)&a->v6.sin6_addr : (const void *)&a->v4.sin_addr, ip, sizeof(ip));
+	inet_ntop(a->sa.sa_family, six ? (const void *)&a->v6.sin6_addr : (const void *)&a->v4.sin_addr, ip,
+		  sizeof(ip));
 	snprintf(text, INET_ADDR_TEXT, six ? "[%s]:%u" : "%s:%u", ip, inet_addr_port(a));
 	return text;
 }

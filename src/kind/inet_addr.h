@@ -30,7 +30,7 @@ const char *inet_addr_text(const union inet_addr *a, char text[static INET_ADDR_
 /* The address as words in the arena. */
 void inet_addr_words(const union inet_addr *a, struct arena *arena, uint32_t **ret_words, size_t *ret_n);
 
-/* Of an entry: its own address and the peer's. The entry has been checked. ifname becomes the scope of link-local ones. */
+/* Of a checked entry: its own address and the peer's. ifname becomes the scope of link-local ones. */
 union inet_addr inet_addr_src(const InetSkEntry *e);
 union inet_addr inet_addr_dst(const InetSkEntry *e);
 

@@ -27,7 +27,8 @@ static bool is_connection(const InetSkEntry *k)
 /* Nor does one that has ended own the port it shows. */
 static bool has_port(const InetSkEntry *k)
 {
-	return !is_connection(k) && !(k->type == SOCK_STREAM && k->state == TCP_CLOSE && k->has_shutdown && k->shutdown);
+	return !is_connection(k) &&
+	       !(k->type == SOCK_STREAM && k->state == TCP_CLOSE && k->has_shutdown && k->shutdown);
 }
 
 static int check_shape(const InetSkEntry *k)
@@ -111,7 +112,8 @@ static int open_state(int fd, const InetSkEntry *k)
 
 	if (k->type == SOCK_DGRAM) {
 		if (k->state == TCP_ESTABLISHED && connect(fd, &dst.sa, inet_addr_len(&dst)) < 0)
-			return err_set(errno, "connect %s to %s", inet_proto_name(k->proto), inet_addr_text(&dst, text));
+			return err_set(errno, "connect %s to %s", inet_proto_name(k->proto),
+				       inet_addr_text(&dst, text));
 	} else if (k->state == TCP_LISTEN && listen(fd, (int)k->backlog) < 0) {
 		if (errno == EADDRINUSE)
 			return err_say(EADDRINUSE, "TCP %s is already in use", inet_addr_text(&src, text));
@@ -150,7 +152,8 @@ int inet_sock_open(struct restoring *r, const FileEntry *e)
 	if (!err)
 		err = open_shutdown(fd, k);
 	if (!err)
-		err = sk_set(fd, SOL_SOCKET, SO_REUSEADDR, k->opts->has_reuseaddr && k->opts->reuseaddr, "SO_REUSEADDR");
+		err = sk_set(fd, SOL_SOCKET, SO_REUSEADDR, k->opts->has_reuseaddr && k->opts->reuseaddr,
+			     "SO_REUSEADDR");
 	if (!err)
 		err = description_flags(fd, k->flags);
 	return err < 0 ? err : take_fd(&fd);

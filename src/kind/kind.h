@@ -49,7 +49,7 @@ struct dumping {
 	uint32_t next_id;     /* the next file id; ids of other name spaces have their own counters in their kind */
 	struct files *files;  /* dump/files.c */
 	struct undo *undo;
-	bool locks_seen;         /* some descriptor's fdinfo tells of a lock (files.c; /proc/locks takes 10 ms to read) */
+	bool locks_seen;         /* some descriptor's fdinfo tells of a lock (/proc/locks takes 10 ms to read) */
 	struct dump_task *tasks; /* all living tasks of the tree */
 	size_t ntasks;
 	void *kind_state[KIND_STATES];
@@ -72,7 +72,7 @@ struct dump_task {
 struct dump_thread {
 	struct dump_task *task;
 	int32_t tid;
-	uint64_t sigmask;     /* what it had blocked when it was stopped (ptrace_get_sigmask), before thaw blocked all */
+	uint64_t sigmask;     /* what it had blocked when it was stopped, before thaw blocked all */
 	struct proc_status status;
 	CoreEntry *core;
 };
@@ -80,7 +80,7 @@ struct dump_thread {
 /* One descriptor, seen from outside. */
 struct fd_facts {
 	int32_t pid;
-	int32_t tfd;          /* its number in the task; -1: not from a table (a mapping's file, the working directory) */
+	int32_t tfd;          /* its number in the task; -1: not from a table (a mapping's file, the cwd) */
 	int fd;               /* our own descriptor of the same open file description (pidfd_getfd) */
 	struct stat st;
 	const char *link;     /* what /proc/PID/fd/N points to: "/a/b (deleted)", "socket:[12]", "anon_inode:[eventfd]" */
@@ -126,7 +126,7 @@ struct restoring {
  * number in the task while its program runs. -EINVAL when the id is unknown.
  */
 int restoring_fd(struct restoring *r, uint32_t file_id) must_check;
-/* Adopts a descriptor that is no file entry (a shared memory object, ...) into the same range. Returns its new number. */
+/* Adopts a descriptor that is no file entry (a shared memory object) into the same range. Returns its new number. */
 int restoring_adopt(struct restoring *r, int fd) must_check;
 /* Remembers what to do if the restore fails (newest first): put a file back, unlink a name. arg lives in the arena. */
 void restoring_undo(struct restoring *r, void (*fn)(void *arg), void *arg);
@@ -142,12 +142,12 @@ struct kind_fd {
 	bool (*match)(const struct fd_facts *f);
 	/* e has type and id set; fills the member that belongs to the type. */
 	int (*dump)(struct dumping *d, const struct fd_facts *f, FileEntry *e);
-	/* Every descriptor and task is known: what needs the others (peers, epoll targets, queues). Called once per dump. */
+	/* Once per dump, when every descriptor and task is known: what needs the others (peers, epoll targets). */
 	int (*finish)(struct dumping *d);
 	/* restore */
 	int rank;             /* open order: low first; 0 for what needs nothing else */
 	int (*check)(struct restoring *r, const FileEntry *e);          /* before anything is created */
-	int (*open)(struct restoring *r, const FileEntry *e);           /* returns a new descriptor, O_CLOEXEC not needed */
+	int (*open)(struct restoring *r, const FileEntry *e);           /* returns a new descriptor */
 	int (*link)(struct restoring *r, const FileEntry *e, int fd);   /* all are open now */
 	/* In the first task that holds it, when its descriptors are in place (owner of signals, locks). */
 	int (*emit)(struct restoring *r, const FileEntry *e, int tfd, struct prog *p);

@@ -25,8 +25,8 @@ static int anon_dump(struct dumping *d, struct dump_task *t, const struct map *m
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 		ok |= !strncmp(m->name, known[i], strlen(known[i]));
 	if (!err && (!ok || m->shared))
-		err = err_say(ENOTSUP, "mapping %" PRIx64 "-%" PRIx64 " (%s) is not supported yet", m->start_va, m->end_va,
-			      m->name);
+		err = err_say(ENOTSUP, "mapping %" PRIx64 "-%" PRIx64 " (%s) is not supported yet", m->start_va,
+			      m->end_va, m->name);
 	v->flags |= MAP_ANONYMOUS;
 	v->pgoff = 0;
 	v->status |= VMA_ANON_PRIVATE;
@@ -37,8 +37,8 @@ static int anon_dump(struct dumping *d, struct dump_task *t, const struct map *m
 
 static bool anon_owns(const VmaEntry *v)
 {
-	const uint32_t special = VMA_AREA_VDSO | VMA_AREA_VVAR | VMA_AREA_VSYSCALL | VMA_AREA_AIORING | VMA_AREA_SOCKET |
-				 VMA_AREA_SHSTK | VMA_AREA_GUARD | VMA_AREA_UPROBES;
+	const uint32_t special = VMA_AREA_VDSO | VMA_AREA_VVAR | VMA_AREA_VSYSCALL | VMA_AREA_AIORING |
+				 VMA_AREA_SOCKET | VMA_AREA_SHSTK | VMA_AREA_GUARD | VMA_AREA_UPROBES;
 
 	return (v->status & VMA_ANON_PRIVATE) && !(v->status & special);
 }

@@ -71,7 +71,8 @@ static int object_of(struct restoring *r, const VmaEntry *v, uint64_t *ret_shmid
 	}
 	e = v->shmid <= UINT32_MAX ? snap_file(r->snap, (uint32_t)v->shmid) : NULL;
 	if (!e)
-		return err_say(EINVAL, "mapping %" PRIx64 ": file id %" PRIu64 " is not in files.img", v->start, v->shmid);
+		return err_say(EINVAL, "mapping %" PRIx64 ": file id %" PRIu64 " is not in files.img", v->start,
+			       v->shmid);
 	return shmem_of_file(r, e, ret_shmid);
 }
 

@@ -171,7 +171,9 @@ static int queue_write(const struct pipe_object *o, int fd)
 	if (err < 0)
 		return err;
 	err = io_write(out, o->data->payload, o->data->payload_len);
-	return err < 0 ? err_set(-err, "put %zu bytes into a pipe of %d", o->data->payload_len, fcntl(out, F_GETPIPE_SZ)) : 0;
+	if (err < 0)
+		return err_set(-err, "put %zu bytes into a pipe of %d", o->data->payload_len, fcntl(out, F_GETPIPE_SZ));
+	return 0;
 }
 
 int pipe_data_put(const struct pipe_object *o, int fd)

@@ -56,7 +56,8 @@ struct pipe_object *pipe_table_inode(struct dumping *d, const struct fd_facts *f
 	o = add(t, d->a, id, fifo);
 	o->dev = f->st.st_dev;
 	o->ino = f->st.st_ino;
-	o->name = f->tfd >= 0 ? arena_printf(d->a, "%s (task %d, fd %d)", f->link, f->pid, f->tfd) : arena_strdup(d->a, f->link);
+	o->name = f->tfd >= 0 ? arena_printf(d->a, "%s (task %d, fd %d)", f->link, f->pid, f->tfd) :
+				arena_strdup(d->a, f->link);
 	return o;
 }
 
@@ -119,11 +120,13 @@ static void owners_note(struct restoring *r, struct pipe_table *t)
 {
 	for (size_t i = 0; i < r->snap->ntasks; i++) {
 		const struct snap_task *task = r->snap->tasks[i];
-		const CredsEntry *c = task->ncores && task->cores[0]->thread_core ? task->cores[0]->thread_core->creds : NULL;
+		const ThreadCoreEntry *tc = task->ncores ? task->cores[0]->thread_core : NULL;
+		const CredsEntry *c = tc ? tc->creds : NULL;
 
 		for (size_t k = 0; c && k < task->nfds; k++) {
 			const FileEntry *e = snap_file(r->snap, task->fds[k]->id);
-			struct pipe_object *o = e && e->type == FD_TYPES__PIPE && e->pipe ? find(t, e->pipe->pipe_id, false) : NULL;
+			const PipeEntry *p = e && e->type == FD_TYPES__PIPE ? e->pipe : NULL;
+			struct pipe_object *o = p ? find(t, p->pipe_id, false) : NULL;
 
 			if (!o || o->has_owner)
 				continue;

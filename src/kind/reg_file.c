@@ -63,7 +63,7 @@ int reg_file_dump(struct dumping *d, const struct fd_facts *f, uint32_t id, RegF
 	if (err < 0)
 		return err;
 	m->id = id;
-	/* What comes from no table (the executable, the working directory) was opened by thaw: only the access counts. */
+	/* What comes from no table (the executable, the cwd) was opened by thaw: only the access counts. */
 	m->flags = f->tfd >= 0 ? f->flags : f->flags & O_ACCMODE;
 	m->pos = f->tfd >= 0 ? f->pos : 0;
 	m->fown = owner_of(d, f);
@@ -108,7 +108,8 @@ int reg_file_check(const char *path, const RegFileEntry *m)
 	if (fstatat(AT_FDCWD, path, &st, m->flags & O_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0) < 0)
 		return err_set(errno, "%s", path);
 	if (type && type != (st.st_mode & S_IFMT))
-		return err_say(EINVAL, "%s is a %s now, it was a %s", path, file_place_type(st.st_mode), file_place_type(type));
+		return err_say(EINVAL, "%s is a %s now, it was a %s", path, file_place_type(st.st_mode),
+			       file_place_type(type));
 	if (m->has_size && S_ISREG(st.st_mode) && (uint64_t)st.st_size != m->size)
 		return err_say(EINVAL, "%s has changed since the dump: it has %" PRIu64 " bytes now, it had %" PRIu64, path,
 			       (uint64_t)st.st_size, m->size);

@@ -23,7 +23,7 @@ struct shmem_object {
 	MemfdInodeEntry *inode;
 };
 
-/* Is this a file of the kernel's internal tmpfs? Memfds, shared anonymous memory, SysV segments and drivers' objects are. */
+/* Is this a file of the kernel's internal tmpfs, as memfds, shared memory and drivers' objects are? */
 bool shmem_is_device(uint64_t dev) must_check;
 
 /* The inode_id of the object behind f, registered on first sight. -ENOTSUP by name for what is no such object. */

@@ -130,8 +130,9 @@ static const struct lost_row lost_ip6[] = {
 };
 
 static const struct lost_row lost_tcp[] = {
-	DROPPED(SOL_TCP, TCP_DEFER_ACCEPT, 0), DROPPED(SOL_TCP, TCP_FASTOPEN, 0),
-	DROPPED(SOL_TCP, TCP_USER_TIMEOUT, 0), DROPPED(SOL_TCP, TCP_SAVE_SYN, 0), DROPPED(SOL_TCP, TCP_NOTSENT_LOWAT, 0),
+	DROPPED(SOL_TCP, TCP_DEFER_ACCEPT, 0),  DROPPED(SOL_TCP, TCP_FASTOPEN, 0),
+	DROPPED(SOL_TCP, TCP_USER_TIMEOUT, 0),  DROPPED(SOL_TCP, TCP_SAVE_SYN, 0),
+	DROPPED(SOL_TCP, TCP_NOTSENT_LOWAT, 0),
 };
 
 static const struct lost_row lost_udp[] = {

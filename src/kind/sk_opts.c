@@ -288,7 +288,8 @@ int sk_opts_restore(int fd, const SkOptsEntry *o)
 	if (!r)
 		r = restore_filter(fd, o);
 	/* the last word about buffers: setting their sizes locked them */
-	if (!r && o->has_so_buf_lock && setsockopt(fd, SOL_SOCKET, SO_BUF_LOCK, &o->so_buf_lock, sizeof(o->so_buf_lock)) < 0)
+	if (!r && o->has_so_buf_lock &&
+	    setsockopt(fd, SOL_SOCKET, SO_BUF_LOCK, &o->so_buf_lock, sizeof(o->so_buf_lock)) < 0)
 		r = err_set(errno, "set SO_BUF_LOCK");
 	return r;
 }

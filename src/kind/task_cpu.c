@@ -75,7 +75,9 @@ static int cpu_dump_thread(struct dumping *d, struct dump_thread *th, const void
 
 	(void)asked;
 	for (unsigned i = 0; i < TLS_SLOTS; i++) {
-		struct user_desc slot = { .entry_number = TLS_SLOT_FIRST + i, .read_exec_only = 1, .seg_not_present = 1 };
+		struct user_desc slot = { .entry_number = TLS_SLOT_FIRST + i,
+					  .read_exec_only = 1,
+					  .seg_not_present = 1 };
 
 		/* a kernel without 32-bit support has no such slots */
 		if (ptrace(PTRACE_GET_THREAD_AREA, th->tid, TLS_SLOT_FIRST + i, &slot) < 0 && errno != EIO)

@@ -36,9 +36,9 @@ struct locks {
 
 static bool is_same(const struct seen *a, const struct seen *b)
 {
-	return a->file_id == b->file_id && a->dev_major == b->dev_major && a->dev_minor == b->dev_minor && a->ino == b->ino &&
-	       a->entry->flag == b->entry->flag && a->entry->start == b->entry->start && a->entry->len == b->entry->len &&
-	       (a->file_id || a->entry->pid == b->entry->pid);
+	return a->file_id == b->file_id && a->dev_major == b->dev_major && a->dev_minor == b->dev_minor &&
+	       a->ino == b->ino && a->entry->flag == b->entry->flag && a->entry->start == b->entry->start &&
+	       a->entry->len == b->entry->len && (a->file_id || a->entry->pid == b->entry->pid);
 }
 
 static void lock_add(struct dumping *d, struct locks *l, const struct seen *s)

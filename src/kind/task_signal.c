@@ -50,7 +50,8 @@ static void *signal_ask(struct dumping *d, struct dump_task *t, struct prog *p)
 	prog_label(p, "ask for signal actions");
 	for (int sig = 1; sig <= SIGNALS; sig++)
 		if (has_action(sig))
-			prog_sys(p, SYS_rt_sigaction, (uint64_t)sig, 0, va + (uint64_t)(sig - 1) * sizeof(*acts), MASK_LEN);
+			prog_sys(p, SYS_rt_sigaction, (uint64_t)sig, 0, va + (uint64_t)(sig - 1) * sizeof(*acts),
+				 MASK_LEN);
 	return acts;
 }
 

@@ -194,7 +194,8 @@ static int timer_check(struct restoring *r, const struct snap_task *t)
 
 /*
  * The kernel starts ITIMER_REAL again only when its signal is taken: while that is pending (always, if it fires in a
- * task that stands still to be dumped) no time is left but there is an interval. Starting it with 0 would stop it for good.
+ * task that stands still to be dumped) no time is left but there is an interval. Starting it with 0
+ * would stop it for good.
  */
 static bool itimer_fired(uint64_t which, const ItimerEntry *e)
 {

@@ -32,7 +32,8 @@ static int writer_of(const struct unix_member *s, int *ret_own)
 	*ret_own = unix_make(s);
 	if (*ret_own < 0)
 		return *ret_own;
-	err = unix_name_is(s->e) ? unix_name_connect(*ret_own, s->e) : err_say(EINVAL, "nobody can have filled its queue");
+	err = unix_name_is(s->e) ? unix_name_connect(*ret_own, s->e) :
+				   err_say(EINVAL, "nobody can have filled its queue");
 	return err < 0 ? err : *ret_own;
 }
 
@@ -121,7 +122,8 @@ static int finish_one(struct unix_member *s)
 	err = sk_opts_restore(s->fd, s->e->opts);
 	if (!err)
 		err = description_flags(s->fd, s->e->flags);
-	if (!err && s->e->deleted && !s->unlinked && unix_name_is_path(s->e) && (!unix_is_connection(s) || unix_is_waiting(s)))
+	if (!err && s->e->deleted && !s->unlinked && unix_name_is_path(s->e) &&
+	    (!unix_is_connection(s) || unix_is_waiting(s)))
 		err = unix_name_unlink(s->e);
 	return err;
 }

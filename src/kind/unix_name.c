@@ -87,7 +87,7 @@ static socklen_t address(const UnixSkEntry *e, struct sockaddr_un *ret)
 	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
 }
 
-/* The engine's cwd is the name's directory between enter() and leave(). Returns the descriptor to go back by, -1: none needed. */
+/* The cwd is the name's directory between enter() and leave(). Returns what to go back by, -1: nothing to do. */
 static int enter(const UnixSkEntry *e, int *ret_back)
 {
 	auto_close int back = -1;

@@ -19,7 +19,8 @@ enum { UNIX_NAME_TEXT = 160 };
 const char *unix_name_text(const void *name, size_t len, char text[static UNIX_NAME_TEXT]);
 
 /* Fills name, name_dir, file_perms and deleted. name is what the kernel has in sun_path. */
-int unix_name_dump(struct dumping *d, const struct fd_facts *f, const void *name, size_t len, UnixSkEntry *e) must_check;
+int unix_name_dump(struct dumping *d, const struct fd_facts *f, const void *name, size_t len,
+		   UnixSkEntry *e) must_check;
 
 static inline bool unix_name_is(const UnixSkEntry *e)
 {

@@ -124,7 +124,8 @@ static int stand_in(struct restoring *r, const struct unix_member *s)
 }
 
 /* acc becomes the end that accept() gives, cli the one that connects (NULL: gone). */
-static int connect_pair(struct restoring *r, const struct unix_set *u, int listen_fd, struct unix_member *acc, struct unix_member *cli)
+static int connect_pair(struct restoring *r, const struct unix_set *u, int listen_fd, struct unix_member *acc,
+			struct unix_member *cli)
 {
 	auto_close int fd = unix_make(acc);
 	int err;

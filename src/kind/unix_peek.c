@@ -61,8 +61,12 @@ static int peek_once(struct unix_peek *p, size_t want, bool hole, struct unix_pe
 	_Alignas(struct cmsghdr) char control[UNIX_CONTROL_LEN];
 	struct sockaddr_un from;
 	struct iovec iov[2] = { { p->buf, hole ? want - 1 : want }, { NULL, 1 } };
-	struct msghdr msg = { .msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = iov, .msg_iovlen = hole ? 2 : 1,
-			      .msg_control = control, .msg_controllen = sizeof(control) };
+	struct msghdr msg = { .msg_name = &from,
+			      .msg_namelen = sizeof(from),
+			      .msg_iov = iov,
+			      .msg_iovlen = hole ? 2 : 1,
+			      .msg_control = control,
+			      .msg_controllen = sizeof(control) };
 	int r = p->looked ? move(p) : 0;
 	ssize_t n;
 

@@ -104,7 +104,8 @@ static bool extern_allowed(const struct dumping *d, const struct unix_sock *s)
 }
 
 /* An entry for the outside socket, so that a restore knows its name. */
-static int add_extern(struct dumping *d, struct unix_dump *u, const struct unix_sock *s, const struct sockdiag_unix *row)
+static int add_extern(struct dumping *d, struct unix_dump *u, const struct unix_sock *s,
+		      const struct sockdiag_unix *row)
 {
 	FileEntry *file = arena_msg(d->a, file_entry, FileEntry);
 	UnixSkEntry *e = arena_msg(d->a, unix_sk_entry, UnixSkEntry);

@@ -93,7 +93,7 @@ static int add_packet(struct dumping *d, struct unix_queue *q, const struct unix
 	return 0;
 }
 
-/* Returns 1 when the queue is at its end. An empty message is no end, but looks like one where reading was shut down. */
+/* Returns 1 at the end of the queue. An empty message is no end, but looks like one where reading was shut down. */
 static int dump_next(struct dumping *d, struct unix_queue *q, struct unix_peek *p, int total)
 {
 	struct unix_peeked k = { 0 };
@@ -180,7 +180,9 @@ static int add_rights(struct restoring *r, const SkPacketEntry *e, struct msghdr
 		}
 	if (!n)
 		return 0;
-	*c = (struct cmsghdr){ .cmsg_len = CMSG_LEN(n * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
+	*c = (struct cmsghdr){ .cmsg_len = CMSG_LEN(n * sizeof(int)),
+			       .cmsg_level = SOL_SOCKET,
+			       .cmsg_type = SCM_RIGHTS };
 	memcpy(CMSG_DATA(c), fds, n * sizeof(int));
 	msg->msg_controllen = CMSG_SPACE(n * sizeof(int));
 	return 0;

@@ -53,7 +53,8 @@ int watch_index_new(struct dumping *d, struct watch_index **ret)
 	return err;
 }
 
-int watch_index_find(const struct watch_index *x, int32_t ep_pid, int epfd, uint32_t tfd, uint32_t nth, uint32_t *ret_id)
+int watch_index_find(const struct watch_index *x, int32_t ep_pid, int epfd, uint32_t tfd, uint32_t nth,
+		     uint32_t *ret_id)
 {
 	size_t lo = 0, hi = x->n;
 

@@ -18,7 +18,7 @@ int watch_index_new(struct dumping *d, struct watch_index **ret) must_check;
  * The file id of what stands in the set epfd of task ep_pid as the nth (from 0) of
  * those added as tfd. 1 found, 0 when no task has it open, -errno.
  */
-int watch_index_find(const struct watch_index *x, int32_t ep_pid, int epfd, uint32_t tfd, uint32_t nth, uint32_t *ret_id)
-	must_check;
+int watch_index_find(const struct watch_index *x, int32_t ep_pid, int epfd, uint32_t tfd, uint32_t nth,
+		     uint32_t *ret_id) must_check;
 
 #endif

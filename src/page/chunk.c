@@ -48,7 +48,9 @@ static void put(struct cutter *c, uint64_t va, uint64_t off, uint32_t len, uint3
 
 	if (!joins) {
 		flush(c);
-		c->open = (struct pie_chunk){ .off = off, .file = file, .iovs_va = c->iovs_va + c->niovs * sizeof(struct pie_iov) };
+		c->open = (struct pie_chunk){ .off = off,
+					      .file = file,
+					      .iovs_va = c->iovs_va + c->niovs * sizeof(struct pie_iov) };
 	}
 	if (c->iovs)
 		c->iovs[c->niovs] = (struct pie_iov){ va, len };
@@ -113,7 +115,8 @@ static void cut(struct cutter *c, const struct snap_pages *p, uint32_t file)
 	flush(c);
 }
 
-struct chunks chunks_cut(struct prog_space *s, const struct snap_pages *p, uint32_t file, const struct chunk_rules *rules)
+struct chunks chunks_cut(struct prog_space *s, const struct snap_pages *p, uint32_t file,
+			 const struct chunk_rules *rules)
 {
 	struct cutter c = { .rules = rules }, w = { .rules = rules };
 	struct chunks out;

@@ -35,6 +35,7 @@ struct chunk_rules {
  * Cuts the present pages of p, whose bytes lie in file number `file` one after
  * another, into chunks in the space.
  */
-struct chunks chunks_cut(struct prog_space *s, const struct snap_pages *p, uint32_t file, const struct chunk_rules *rules);
+struct chunks chunks_cut(struct prog_space *s, const struct snap_pages *p, uint32_t file,
+			 const struct chunk_rules *rules);
 
 #endif

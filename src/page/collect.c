@@ -238,7 +238,8 @@ static void *work(void *arg)
 {
 	struct collect *c = arg;
 	struct stored *s = malloc(sizeof(*s));
-	uint8_t *buf = mmap(NULL, COLLECT_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE;
+	uint8_t *buf = mmap(NULL, COLLECT_LEN, PROT_READ | PROT_WRITE, flags, -1, 0);
 
 	if (!s || buf == MAP_FAILED)
 		fail(c, err_set(ENOMEM, "make a buffer for a dump worker"));

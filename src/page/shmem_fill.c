@@ -52,7 +52,8 @@ static int fill_piece(struct fill *f, const struct piece *k)
 	if ((uint64_t)n < k->len)
 		return err_say(ENODATA, "pages-%u.img: the file ends before offset %lu, where pages should be", k->pages_id,
 			       k->off + (uint64_t)n);
-	if (f->opts->punch && fallocate(k->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)k->off, (off_t)k->len) < 0)
+	if (f->opts->punch &&
+	    fallocate(k->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)k->off, (off_t)k->len) < 0)
 		errno = 0; /* not fatal: the image only stays larger */
 	atomic_fetch_add(f->done, k->len);
 	return 0;
@@ -141,7 +142,8 @@ int shmem_fill(int dirfd, const struct shmem_job *jobs, size_t njobs, const stru
 		files[open_n] = -1;
 		if (!p->nruns)
 			continue;
-		files[open_n] = openat(dirfd, img_name(name, IMG_PAGES, p->pages_id), (o->punch ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+		files[open_n] = openat(dirfd, img_name(name, IMG_PAGES, p->pages_id),
+				       (o->punch ? O_RDWR : O_RDONLY) | O_CLOEXEC);
 		if (files[open_n] < 0) {
 			err = err_set(errno, "open %s", name);
 			break;

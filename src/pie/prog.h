@@ -103,7 +103,7 @@ struct pie_fill {
 	uint32_t punch;    /* auto-dedup: free the pages in the file once they are read */
 	int32_t dirfd;     /* the image directory in the task */
 	uint32_t unpunched;/* atomic: punches that failed */
-	/* Huge pages by moving: ranges to register, worker k's staging area; uffd is set by the leader, -1: fill in place */
+	/* Huge pages by moving: ranges to register, worker k's staging area; the leader sets uffd, -1: fill in place */
 	uint64_t ranges_va, staging_va; /* array of pie_iov; PIE_STAGING bytes for each worker */
 	uint32_t nranges;
 	int32_t uffd;

@@ -23,7 +23,8 @@ int prog_space_init(struct prog_space *s, struct arena *a, void *map, uint64_t b
 {
 	*s = (struct prog_space){ .a = a, .map = map, .base_va = base_va, .len = len };
 	/* a sparse table: only the pages that hold labels ever exist */
-	s->labels = mmap(NULL, labels_len(s), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	s->labels = mmap(NULL, labels_len(s), PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (s->labels == MAP_FAILED) {
 		s->labels = NULL;
 		return err_set(errno, "map the label table");
@@ -174,7 +175,8 @@ static const char *const op_name[] = {
 
 static void print_rec(const struct prog_space *s, const struct prog_rec *r, uint64_t va, int indent)
 {
-	printf("%*s%06" PRIx64 "  %-9s", indent, "", va - s->base_va, r->op < sizeof(op_name) / sizeof(*op_name) ? op_name[r->op] : "?");
+	printf("%*s%06" PRIx64 "  %-9s", indent, "", va - s->base_va,
+	       r->op < sizeof(op_name) / sizeof(*op_name) ? op_name[r->op] : "?");
 	if (r->op == OP_SYSCALL)
 		printf(" %3u", r->nr);
 	for (int i = 0, last = 5; i <= last; i++) {

@@ -14,7 +14,9 @@ static const struct prog_rec *rec_at(const struct restore *r, uint64_t va)
 {
 	const struct prog_space *s = &r->space;
 
-	return va >= s->base_va && va - s->base_va < s->len ? (const struct prog_rec *)(s->map + (va - s->base_va)) : NULL;
+	if (va < s->base_va || va - s->base_va >= s->len)
+		return NULL;
+	return (const struct prog_rec *)(s->map + (va - s->base_va));
 }
 
 static int blame_fill(const struct restore *r, const struct prog_rec *rec)
@@ -42,9 +44,11 @@ static int blame_rec(const struct restore *r)
 	if (rec && rec->op == OP_FILL)
 		return blame_fill(r, rec);
 	if (rec && rec->op == OP_FORK && b->fail_err == EEXIST)
-		return err_say(EEXIST, "%s: the PID is taken by another process", prog_label_of(&r->space, b->fail_rec_va));
+		return err_say(EEXIST, "%s: the PID is taken by another process",
+			       prog_label_of(&r->space, b->fail_rec_va));
 	if (rec && rec->op == OP_THREADS && b->fail_err == EEXIST)
-		return err_say(EEXIST, "%s: an ID is taken by another process", prog_label_of(&r->space, b->fail_rec_va));
+		return err_say(EEXIST, "%s: an ID is taken by another process",
+			       prog_label_of(&r->space, b->fail_rec_va));
 	return err_set(b->fail_err, "%s", prog_label_of(&r->space, b->fail_rec_va));
 }
 

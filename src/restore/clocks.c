@@ -58,8 +58,8 @@ int clocks_set(struct restore *r, int *ret_fd)
 	*ret_fd = timens_enter(&own);
 	if (*ret_fd < 0) {
 		r->clock_ahead_ns = 0;
-		log_warn("the monotonic clock jumps by %" PRId64 " ms: %s", (now.monotonic_ns - then.monotonic_ns) / 1000000,
-			 err_text());
+		log_warn("the monotonic clock jumps by %" PRId64 " ms: %s",
+			 (now.monotonic_ns - then.monotonic_ns) / 1000000, err_text());
 		*ret_fd = -1;
 		return 0;
 	}

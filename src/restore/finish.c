@@ -163,8 +163,8 @@ static bool wait_for_threads(const struct restore *r, const struct rtask *k)
 
 /* --- threads that are sent ------------------------------------------------------------------------ */
 
-static int blob_call(const struct restore *r, pid_t tid, const struct user_regs_struct *base, long nr, uint64_t a, uint64_t b,
-		     struct user_regs_struct *ret_after)
+static int blob_call(const struct restore *r, pid_t tid, const struct user_regs_struct *base, long nr, uint64_t a,
+		     uint64_t b, struct user_regs_struct *ret_after)
 {
 	return ptrace_call(tid, base, r->lay.hole_va + blob_syscall_off(), nr, (uint64_t[6]){ a, b },
 			   trace_now_ns() + PATIENCE_NS, ret_after);
@@ -209,7 +209,9 @@ static int stop_signal(const struct rtask *k)
 
 	if (tc->task_state != TASK_STOPPED || !tc->has_stop_signo || !p || p->sid != k->sid || p->pgid == k->pgid)
 		return SIGSTOP;
-	return tc->stop_signo == SIGTSTP || tc->stop_signo == SIGTTIN || tc->stop_signo == SIGTTOU ? (int)tc->stop_signo : SIGSTOP;
+	if (tc->stop_signo == SIGTSTP || tc->stop_signo == SIGTTIN || tc->stop_signo == SIGTTOU)
+		return (int)tc->stop_signo;
+	return SIGSTOP;
 }
 
 static int finish_task(const struct restore *r, const struct rtask *k)

@@ -38,8 +38,8 @@ static int map_space(struct restore *r)
 	r->pie_fd = memfd_create("thaw-pie", MFD_CLOEXEC);
 	if (r->pie_fd < 0 || ftruncate(r->pie_fd, (off_t)l->space_len) < 0)
 		return err_set(errno, "make the program space");
-	at = mmap((void *)l->hole_va, l->space_len, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_SHARED | MAP_FIXED_NOREPLACE,
-		  r->pie_fd, 0);
+	at = mmap((void *)l->hole_va, l->space_len, PROT_READ | PROT_WRITE | PROT_EXEC,
+		  MAP_SHARED | MAP_FIXED_NOREPLACE, r->pie_fd, 0);
 	if (at != (void *)l->hole_va)
 		return err_set(errno, "map the program space at %lx", l->hole_va);
 	at = mmap((void *)l->scratch_va, l->scratch_len, PROT_READ | PROT_WRITE,

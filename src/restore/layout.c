@@ -104,7 +104,7 @@ static void lengths(struct restoring *r, struct layout *l)
 
 		threads += t->ncores;
 		most = t->ncores > most ? t->ncores : most;
-		/* per run: an iovec and its share of a chunk, split at 2 MiB; per mapping and descriptor: some records */
+		/* a run has an iovec and its share of a chunk, split at 2 MiB; a mapping or descriptor some records */
 		need += t->pages.nruns * 96 + snap_pages_bytes(&t->pages) / (1 << 15);
 		need += (t->mm ? t->mm->n_vmas : 0) * 1024 + t->nfds * 512;
 	}

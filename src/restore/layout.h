@@ -30,7 +30,7 @@ int layout_choose(struct restoring *r, struct layout *ret) must_check;
 /* A gap of len bytes in one task's address space (for a vdso that cannot stand where the image's stood). 0: none. */
 uint64_t layout_gap(const struct layout *l, const struct snap_task *t, uint64_t len);
 
-/* Stacks in the scratch area: the leader's, the threads', the page workers' (all by their top, but the workers' base). */
+/* Stacks in the scratch area: the leader's, the threads' (by their top), the page workers' (by their base). */
 static inline uint64_t layout_leader_stack(const struct layout *l)
 {
 	return l->scratch_va + PIE_STACK;

@@ -237,7 +237,8 @@ static int emit_threads(struct restore *r, struct rtask *task, struct prog *p)
 		task->frames_va[k] = sigframe_build(&r->space, &r->xsave, t->cores[k]);
 		prog_do(&q, OP_COMMIT, 0);
 		prog_do(&q, OP_SIGRETURN, task->frames_va[k]);
-		th[k - 1] = (struct pie_thread){ q.start_va, layout_thread_stack(&r->lay, k), (int32_t)t->pst->threads[k], 0 };
+		th[k - 1] = (struct pie_thread){ q.start_va, layout_thread_stack(&r->lay, k),
+						 (int32_t)t->pst->threads[k], 0 };
 	}
 	prog_label(p, "create %zu threads", t->ncores - 1);
 	prog_do(p, OP_THREADS, va, t->ncores - 1);

@@ -299,7 +299,9 @@ struct restore *restore_new(const struct opts *o)
 	r->undo.a = r->done.a = s->a;
 	r->pie_fd = -1;
 	r->start_ns = trace_now_ns();
-	r->kinds = (struct restoring){ .opts = o, .snap = s, .a = s->a, .files = &r->files, .undo = &r->undo, .done = &r->done };
+	r->kinds = (struct restoring){
+		.opts = o, .snap = s, .a = s->a, .files = &r->files, .undo = &r->undo, .done = &r->done
+	};
 	return r;
 }
 

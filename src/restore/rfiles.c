@@ -149,7 +149,8 @@ int rfiles_open(struct restoring *r)
 	for (size_t i = 0; i < entries(r)->n; i++) {
 		const FileEntry *e = entry(r, i);
 		const struct kind_fd *k = kind_fd_of(e->type);
-		int err = k->link && r->files->fd_of[e->id] >= 0 ? in_entry(k->link(r, e, r->files->fd_of[e->id]), k, e) : 0;
+		int fd = r->files->fd_of[e->id];
+		int err = k->link && fd >= 0 ? in_entry(k->link(r, e, fd), k, e) : 0;
 
 		if (err < 0)
 			return err;

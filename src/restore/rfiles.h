@@ -26,7 +26,7 @@ int rfiles_init(struct restoring *r) must_check;
 int rfiles_check(struct restoring *r) must_check;
 /* open() by rank, then link(). */
 int rfiles_open(struct restoring *r) must_check;
-/* The tasks have them: the engine lets go of every file entry, so that pipes and sockets end when the tasks' ends do. */
+/* The tasks have them: the engine lets go of every file, so that pipes and sockets end when the tasks' ends do. */
 void rfiles_release(struct restoring *r);
 /* Closes everything at and above base in the engine. */
 void rfiles_close(struct restoring *r);

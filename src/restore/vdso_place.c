@@ -71,8 +71,8 @@ static int plan_task(struct restore *r, const struct snap_task *t, struct rvdso 
 	room = layout_gap(l, t, l->vdso_block_len);
 	if (!room)
 		return err_say(ENOMEM, "no free addresses for the running kernel's vdso");
-	err = vdso_plan(r->kinds.a, code, len, v->vdso->start, data_before(t, v->vdso), (const void *)l->vdso_va, l->vdso_len,
-			room + run_data, run_data, &v->plan);
+	err = vdso_plan(r->kinds.a, code, len, v->vdso->start, data_before(t, v->vdso), (const void *)l->vdso_va,
+			l->vdso_len, room + run_data, run_data, &v->plan);
 	if (err < 0)
 		return err;
 	v->move_va = v->plan.keep ? v->vdso->start - run_data : room;

@@ -115,6 +115,7 @@ int snap_save(struct snap *s, struct imgdir *dir)
 		r = pages_save(s, dir, IMG_PAGEMAP_SHMEM, s->shmem[i]->shmid, &s->shmem[i]->pages);
 	for (int id = 0; r >= 0 && id < IMG_COUNT; id++)
 		if (s->list[id].n)
-			r = imgdir_write_all(dir, id, id == IMG_TIMENS ? snap_timens(s) : 0, s->list[id].v, s->list[id].n);
+			r = imgdir_write_all(dir, id, id == IMG_TIMENS ? snap_timens(s) : 0, s->list[id].v,
+					     s->list[id].n);
 	return r;
 }

@@ -134,7 +134,7 @@ void regs_restart(struct user_regs_struct *r)
 	}
 }
 
-/* Whether it can end with EINTR when it did nothing and no handler ran: signal(7) has the list. read() and write(): of such sockets. */
+/* Can it end with EINTR when it did nothing and no handler ran? signal(7) has the list; read(), write(): of sockets. */
 static bool ends_early(uint64_t nr)
 {
 	static const uint16_t call[] = {

@@ -144,8 +144,8 @@ static void say_enosys(uint8_t bytes[VDSO_PATCH_LEN])
 	memcpy(bytes + 3, &value, sizeof(value));
 }
 
-static void bridge(struct arena *a, const struct vdso *image, uint64_t image_va, const struct vdso *run, uint64_t run_va,
-		   struct vdso_plan *plan)
+static void bridge(struct arena *a, const struct vdso *image, uint64_t image_va, const struct vdso *run,
+		   uint64_t run_va, struct vdso_plan *plan)
 {
 	plan->patches = arena_alloc(a, image->nsyms * sizeof(*plan->patches));
 	for (size_t i = 0; i < image->nsyms; i++) {

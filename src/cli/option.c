@@ -52,8 +52,8 @@ const char *option_heading(enum option_group group)
 {
 	static const char *const heading[] = {
 		[GROUP_TREE] = "Processes", [GROUP_PLACE] = "Directories", [GROUP_FILES] = "Files, sockets, groups",
-		[GROUP_MEMORY] = "Memory", [GROUP_HOOKS] = "Hooks", [GROUP_OUTPUT] = "Output", [GROUP_COMMON] = "General",
-		[GROUP_HIDDEN] = "",
+		[GROUP_MEMORY] = "Memory",  [GROUP_HOOKS] = "Hooks",       [GROUP_OUTPUT] = "Output",
+		[GROUP_COMMON] = "General", [GROUP_HIDDEN] = "",
 	};
 
 	return heading[group];

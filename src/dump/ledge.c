@@ -84,8 +84,9 @@ static struct ledge_data data_for(const struct user_regs_struct *live, uint64_t 
 	regs_restart(&r); /* an interrupted call starts again: nobody else will see to it */
 	return (struct ledge_data){
 		.pause = { 0, CHECK_NS }, .engine = (uint64_t)getpid(), .mask = mask,
-		.r15 = r.r15, .r14 = r.r14, .r13 = r.r13, .r12 = r.r12, .rbp = r.rbp, .rbx = r.rbx, .r11 = r.r11, .r10 = r.r10,
-		.r9 = r.r9, .r8 = r.r8, .rax = r.rax, .rcx = r.rcx, .rdx = r.rdx, .rsi = r.rsi, .rdi = r.rdi,
+		.r15 = r.r15, .r14 = r.r14, .r13 = r.r13, .r12 = r.r12, .rbp = r.rbp, .rbx = r.rbx,
+		.r11 = r.r11, .r10 = r.r10, .r9 = r.r9, .r8 = r.r8,
+		.rax = r.rax, .rcx = r.rcx, .rdx = r.rdx, .rsi = r.rsi, .rdi = r.rdi,
 		.flags = r.eflags, .rip = r.rip,
 	};
 }

@@ -21,7 +21,8 @@ struct timens timens_now(void);
 
 /*
  * The caller's next children live in a new time namespace, so far ahead of the machine. Returns a descriptor for
- * timens_leave(), which takes the caller back (-1: nowhere to go back to) and closes it. Needs a single-threaded caller.
+ * timens_leave(), which takes the caller back (-1: nowhere to go back to) and closes it. Needs a
+ * single-threaded caller.
  */
 int timens_enter(const struct timens *ahead) must_check;
 void timens_leave(int fd);

@@ -44,8 +44,9 @@ char *file_place_dir(struct arena *a, const char *path)
 const char *file_place_type(mode_t mode)
 {
 	static const char *const name[16] = {
-		[S_IFREG >> 12] = "regular file", [S_IFDIR >> 12] = "directory",    [S_IFLNK >> 12] = "symbolic link",
-		[S_IFIFO >> 12] = "fifo",	  [S_IFSOCK >> 12] = "unix socket", [S_IFCHR >> 12] = "character device",
+		[S_IFREG >> 12] = "regular file",     [S_IFDIR >> 12] = "directory",
+		[S_IFLNK >> 12] = "symbolic link",    [S_IFIFO >> 12] = "fifo",
+		[S_IFCHR >> 12] = "character device", [S_IFSOCK >> 12] = "unix socket",
 		[S_IFBLK >> 12] = "block device",
 	};
 

@@ -143,10 +143,12 @@ static int restore_tcp(int fd, const InetSkEntry *e)
 		int opt;
 		const char *name;
 	} keep[] = {
-		{ o ? o->has_keepcnt : s->has_tcp_keepcnt, o ? o->keepcnt : s->tcp_keepcnt, TCP_KEEPCNT, "TCP_KEEPCNT" },
-		{ o ? o->has_keepidle : s->has_tcp_keepidle, o ? o->keepidle : s->tcp_keepidle, TCP_KEEPIDLE, "TCP_KEEPIDLE" },
-		{ o ? o->has_keepintvl : s->has_tcp_keepintvl, o ? o->keepintvl : s->tcp_keepintvl, TCP_KEEPINTVL,
-		  "TCP_KEEPINTVL" },
+		{ o ? o->has_keepcnt : s->has_tcp_keepcnt, o ? o->keepcnt : s->tcp_keepcnt,
+		  TCP_KEEPCNT, "TCP_KEEPCNT" },
+		{ o ? o->has_keepidle : s->has_tcp_keepidle, o ? o->keepidle : s->tcp_keepidle,
+		  TCP_KEEPIDLE, "TCP_KEEPIDLE" },
+		{ o ? o->has_keepintvl : s->has_tcp_keepintvl, o ? o->keepintvl : s->tcp_keepintvl,
+		  TCP_KEEPINTVL, "TCP_KEEPINTVL" },
 	};
 	int r = 0;
 

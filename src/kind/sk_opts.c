@@ -33,7 +33,8 @@ struct opt_row {
 };
 
 #define ROW(so, field, ...) \
-	{ .name = #so, .opt = so, .has = offsetof(SkOptsEntry, has_##field), .at = offsetof(SkOptsEntry, field), __VA_ARGS__ }
+	{ .name = #so, .opt = so, .has = offsetof(SkOptsEntry, has_##field), .at = offsetof(SkOptsEntry, field), \
+	  __VA_ARGS__ }
 
 static const struct opt_row rows[] = {
 	ROW(SO_REUSEADDR, reuseaddr, .flag = true, .early = true),

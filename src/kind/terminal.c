@@ -120,7 +120,8 @@ static void emit_state(const TtyInfoEntry *info, int tfd, struct prog *p)
 	prog_sys(p, SYS_ioctl, (uint64_t)tfd, odd_speed ? TCSETS2 : TCSETS, prog_data(p->space, &t, sizeof(t)));
 	if (info->winsize) {
 		const struct winsize w = {
-			.ws_row = (unsigned short)info->winsize->ws_row, .ws_col = (unsigned short)info->winsize->ws_col,
+			.ws_row = (unsigned short)info->winsize->ws_row,
+			.ws_col = (unsigned short)info->winsize->ws_col,
 			.ws_xpixel = (unsigned short)info->winsize->ws_xpixel,
 			.ws_ypixel = (unsigned short)info->winsize->ws_ypixel,
 		};

@@ -46,8 +46,8 @@ static void emit_shed(struct restore *r, struct prog *p)
 
 	prog_label(p, "unregister the engine's rseq area");
 	if (__rseq_size)
-		prog_try(p, SYS_rseq, (uint64_t)((char *)__builtin_thread_pointer() + __rseq_offset), 32, 1 /* UNREGISTER */,
-			 RSEQ_SIG);
+		prog_try(p, SYS_rseq, (uint64_t)((char *)__builtin_thread_pointer() + __rseq_offset), 32,
+			 1 /* UNREGISTER */, RSEQ_SIG);
 	prog_label(p, "reset the engine's robust list");
 	prog_sys(p, SYS_set_robust_list, 0, 24);
 	for (int sig = 1; sig < 65; sig++)

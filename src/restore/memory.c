@@ -81,7 +81,7 @@ static void emit_protection(const VmaEntry *v, uint32_t mapped_prot, struct prog
 	}
 	if (v->flags & MAP_LOCKED) {
 		prog_label(p, "lock %" PRIx64 "-%" PRIx64 " in memory", v->start, v->end);
-		/* what cannot be read in now (no access, behind the end of a file) is locked all the same, with an error */
+		/* what cannot be read in now (no access, the end of a file) is locked all the same, with an error */
 		prog_call(p, !v->prot || !(v->flags & MAP_ANONYMOUS) ? PROG_MAY_FAIL : 0, SYS_mlock2,
 			  PROG_ARGS(v->start, len, v->lock_on_fault ? MLOCK_ONFAULT : 0));
 	}

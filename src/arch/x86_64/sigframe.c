@@ -73,7 +73,9 @@ static uint8_t *area_new(struct prog_space *s, const struct xsave_layout *l, uin
 static void set_context(struct context *c, const UserX86RegsEntry *e)
 {
 #define SET(reg) c->reg = e->reg;
-#define REGS(X) X(r8) X(r9) X(r10) X(r11) X(r12) X(r13) X(r14) X(r15) X(di) X(si) X(bp) X(bx) X(dx) X(ax) X(cx) X(sp) X(ip) X(flags)
+#define REGS(X) \
+	X(r8) X(r9) X(r10) X(r11) X(r12) X(r13) X(r14) X(r15) \
+	X(di) X(si) X(bp) X(bx) X(dx) X(ax) X(cx) X(sp) X(ip) X(flags)
 	REGS(SET)
 #undef REGS
 #undef SET

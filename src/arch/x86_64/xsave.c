@@ -32,8 +32,9 @@ struct component {
 	{ bit, sizeof(type), offsetof(UserX86XsaveEntry, n_##field), offsetof(UserX86XsaveEntry, field) }
 
 static const struct component components[] = {
-	COMPONENT(2, uint32_t, ymmh_space),   COMPONENT(3, uint64_t, bndreg_state), COMPONENT(4, uint64_t, bndcsr_state),
-	COMPONENT(5, uint64_t, opmask_reg),   COMPONENT(6, uint64_t, zmm_upper),    COMPONENT(7, uint64_t, hi16_zmm),
+	COMPONENT(2, uint32_t, ymmh_space),   COMPONENT(3, uint64_t, bndreg_state),
+	COMPONENT(4, uint64_t, bndcsr_state), COMPONENT(5, uint64_t, opmask_reg),
+	COMPONENT(6, uint64_t, zmm_upper),    COMPONENT(7, uint64_t, hi16_zmm),
 	COMPONENT(9, uint32_t, pkru),
 };
 #define WITH_FIELD (LEGACY | BIT(2) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(7) | BIT(9))

@@ -2,7 +2,7 @@
 /*
  * The raw read ceiling: how fast this machine moves a file's bytes into fresh memory when nobody does anything else.
  *
- *   ceiling FILE THREADS PAGES     PAGES 4k or 2m; prints the seconds of the fastest of three runs, and bytes per second
+ *   ceiling FILE THREADS PAGES     PAGES 4k or 2m; prints seconds and bytes per second of the fastest of three runs
  *   ceiling --warm BYTES           touches that much memory once and gives it back
  *
  * N threads take 2 MiB chunks from one counter and pread() them into a mapping that was never touched. A restore has
@@ -52,7 +52,8 @@ static double now(void)
 
 static char *fresh(size_t len, bool huge)
 {
-	char *p = mmap(NULL, len + CHUNK_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	char *p = mmap(NULL, len + CHUNK_LEN, PROT_READ | PROT_WRITE, flags, -1, 0);
 
 	if (p == MAP_FAILED)
 		die("mmap", errno);

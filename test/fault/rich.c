@@ -62,9 +62,12 @@ static void files(void)
 
 static void sockets(void)
 {
-	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(7777), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in in = { .sin_family = AF_INET,
+				  .sin_port = htons(7777),
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	struct sockaddr_un un = { .sun_family = AF_UNIX, .sun_path = "sock" };
-	int p[2], s = socket(AF_INET, SOCK_STREAM, 0), u = socket(AF_INET, SOCK_DGRAM, 0), l = socket(AF_UNIX, SOCK_STREAM, 0);
+	int p[2], s = socket(AF_INET, SOCK_STREAM, 0), u = socket(AF_INET, SOCK_DGRAM, 0),
+		  l = socket(AF_UNIX, SOCK_STREAM, 0);
 
 	CHECK(!pipe(p) && write(p[1], "in the pipe", 11) == 11, "pipe");
 	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, p) && write(p[0], "queued", 6) == 6, "socket pair");

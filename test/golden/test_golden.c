@@ -55,7 +55,8 @@ static void dirs_each(struct golden *g, void (*each)(struct golden *g, const cha
 }
 
 static void files_each(struct golden *g, const char *name, const struct imgdir *d,
-		       void (*each)(struct golden *g, const char *name, const struct imgdir *d, const struct imgdir_file *f))
+		       void (*each)(struct golden *g, const char *name, const struct imgdir *d,
+				    const struct imgdir_file *f))
 {
 	struct imgdir_file *v;
 	size_t n;
@@ -93,7 +94,8 @@ static void same_bytes(struct golden *g, const char *dir, const struct imgdir *d
 	was = bytes_of(d->dirfd, f, &was_len);
 	is = bytes_of(out, f, &is_len);
 	if (was_len != is_len || memcmp(was, is, is_len) != 0)
-		fail_msg("%s/%s: %zu bytes became %zu other ones", dir, img_name(name, f->type->id, f->num), was_len, is_len);
+		fail_msg("%s/%s: %zu bytes became %zu other ones", dir, img_name(name, f->type->id, f->num), was_len,
+			 is_len);
 	unlinkat(out, img_name(name, f->type->id, f->num), 0);
 	rmdir(tmp);
 	g->n_images++;
@@ -165,7 +167,8 @@ static void text_compare(const char *where, struct json_object *theirs, struct j
 
 static void value_compare(struct golden *g, const char *where, struct json_object *theirs, struct json_object *ours)
 {
-	int their_text = json_object_is_type(theirs, json_type_string), our_text = json_object_is_type(ours, json_type_string);
+	int their_text = json_object_is_type(theirs, json_type_string),
+	    our_text = json_object_is_type(ours, json_type_string);
 
 	if (json_object_is_type(theirs, json_type_object)) {
 		object_compare(g, where, theirs, ours);
@@ -177,7 +180,8 @@ static void value_compare(struct golden *g, const char *where, struct json_objec
 	} else if (our_text || (their_text && strncmp(json_object_get_string(theirs), "0x", 2) != 0)) {
 		g->n_named++;
 	} else if (number_of(theirs) != number_of(ours)) {
-		fail_msg("%s: %s became %s", where, json_object_to_json_string(theirs), json_object_to_json_string(ours));
+		fail_msg("%s: %s became %s", where, json_object_to_json_string(theirs),
+			 json_object_to_json_string(ours));
 	} else {
 		g->n_values++;
 	}

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* AMX tiles in use, in a thread that sleeps: permission, configuration and contents. Written as bytes, for any compiler. */
+/*
+ * AMX tiles in use, in a thread that sleeps: permission, configuration and contents. Written as bytes, for any
+ * compiler.
+ */
 #include <pthread.h>
 #include <stdint.h>
 #include <sys/syscall.h>

@@ -115,7 +115,8 @@ static void sleeps_in_pieces(void)
 		struct timespec t = { 0, 400000000 }, left;
 
 		while (nanosleep(&t, &left)) {
-			CHECK(errno == EINTR && left.tv_sec == 0 && left.tv_nsec <= 400000000, "nanosleep: %ld", left.tv_nsec);
+			CHECK(errno == EINTR && left.tv_sec == 0 && left.tv_nsec <= 400000000, "nanosleep: %ld",
+			      left.tv_nsec);
 			t = left;
 		}
 	}
@@ -171,8 +172,9 @@ static void takes_signals(void)
 }
 
 static void (*const calls[])(void) = {
-	epolls_for_ever, epolls_for_long, receives_for_long, reads_for_long, takes_signals, reads, receives, polls, polls_for_long, selects, waits_sem, waits_sem_for_long, waits_futex,
-	sleeps, sleeps_on, sleeps_until, sleeps_in_pieces,
+	epolls_for_ever, epolls_for_long, receives_for_long, reads_for_long, takes_signals,    reads,
+	receives,        polls,           polls_for_long,    selects,        waits_sem,        waits_sem_for_long,
+	waits_futex,     sleeps,          sleeps_on,         sleeps_until,   sleeps_in_pieces,
 };
 enum { CALLS = sizeof(calls) / sizeof(*calls) };
 

@@ -61,8 +61,10 @@ static void wait_told(void)
 
 int main(void)
 {
-	int ep = epoll_create1(EPOLL_CLOEXEC), by_key = epoll_create1(0), inner = epoll_create1(0), outer = epoll_create1(0);
-	int plain = eventfd(0, EFD_NONBLOCK), moved, taken, closed, kept, same, in, once, edge, excl, sig, sets = epoll_create1(0);
+	int ep = epoll_create1(EPOLL_CLOEXEC), by_key = epoll_create1(0), inner = epoll_create1(0),
+	    outer = epoll_create1(0);
+	int plain = eventfd(0, EFD_NONBLOCK), moved, taken, closed, kept, same, in, once, edge, excl, sig,
+	    sets = epoll_create1(0);
 	struct epoll_event ev = { .events = EPOLLIN | EPOLLONESHOT, .data.u64 = 9 };
 	int child_ep = epoll_create1(0), child_in = eventfd(0, EFD_NONBLOCK), status;
 	sigset_t usr1;

@@ -28,8 +28,10 @@ static void same_file(int fd, const char *name)
 
 int main(void)
 {
-	int rw = made("rw", O_RDWR, TEXT_LEN), twin = dup(rw), other, log, sparse, name, dir, link, odd, shut, child_end[2];
-	int null = open("/dev/null", O_RDWR), zero = open("/dev/zero", O_RDONLY | O_CLOEXEC), rnd = open("/dev/urandom", O_RDONLY);
+	int rw = made("rw", O_RDWR, TEXT_LEN), twin = dup(rw), other, log, sparse, name, dir, link, odd, shut,
+	    child_end[2];
+	int null = open("/dev/null", O_RDWR), zero = open("/dev/zero", O_RDONLY | O_CLOEXEC),
+	    rnd = open("/dev/urandom", O_RDONLY);
 	int self, shared, tty_name;
 	struct dirent *d;
 	struct stat st;
@@ -77,9 +79,11 @@ int main(void)
 	CHECK(read(rw, &c, 1) == 1 && c == 'a' + 42 % 26, "contents at the position");
 	CHECK(lseek(twin, 0, SEEK_CUR) == 43, "a duplicate has its own position");
 	CHECK(lseek(other, 0, SEEK_CUR) == 3, "another description's position");
-	CHECK(fcntl(other, F_GETFD) == FD_CLOEXEC && fcntl(zero, F_GETFD) == FD_CLOEXEC && !fcntl(rw, F_GETFD), "FD_CLOEXEC");
+	CHECK(fcntl(other, F_GETFD) == FD_CLOEXEC && fcntl(zero, F_GETFD) == FD_CLOEXEC && !fcntl(rw, F_GETFD),
+	      "FD_CLOEXEC");
 	CHECK(fcntl(other, F_GETFL) & O_NOATIME, "O_NOATIME");
-	CHECK((fcntl(log, F_GETFL) & (O_APPEND | O_SYNC | O_ACCMODE)) == (O_APPEND | O_SYNC | O_WRONLY), "flags of the log");
+	CHECK((fcntl(log, F_GETFL) & (O_APPEND | O_SYNC | O_ACCMODE)) == (O_APPEND | O_SYNC | O_WRONLY),
+	      "flags of the log");
 	CHECK(write(log, "x", 1) == 1, "append");
 	CHECK(lseek(sparse, 0, SEEK_CUR) == (1LL << 40) - 1, "position in a sparse file");
 	same_file(name, "rw");

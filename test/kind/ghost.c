@@ -35,7 +35,8 @@ static void gone(int fd, const char *want)
 	ssize_t len, want_len = (ssize_t)strlen(want);
 	struct stat st;
 
-	CHECK(fstat(fd, &st) == 0 && (S_ISDIR(st.st_mode) || st.st_nlink == 0), "%s: %lu links", want, (unsigned long)st.st_nlink);
+	CHECK(fstat(fd, &st) == 0 && (S_ISDIR(st.st_mode) || st.st_nlink == 0), "%s: %lu links", want,
+	      (unsigned long)st.st_nlink);
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
 	len = readlink(self, text, sizeof(text) - 1);
 	text[len < 0 ? 0 : len] = 0;
@@ -87,7 +88,8 @@ int main(void)
 
 		close(to_child[1]);
 		CHECK(read(to_child[0], &c, 1) == 0, "the child's pipe");
-		CHECK(map[5] == 0x99 && pread(ro, &c, 1, 5) == 1 && (unsigned char)c == 0x99, "the child has another file");
+		CHECK(map[5] == 0x99 && pread(ro, &c, 1, 5) == 1 && (unsigned char)c == 0x99,
+		      "the child has another file");
 		_exit(0);
 	}
 	close(to_child[0]);
@@ -123,7 +125,8 @@ int main(void)
 	CHECK(pread(below, buf, 10, 0) == 2 && !memcmp(buf, "be", 2), "in a deleted directory");
 	gone(fifo, "/fifo (deleted)");
 	CHECK(read(fifo, buf, 10) == 6 && !memcmp(buf, "queued", 6), "a deleted fifo");
-	CHECK(readlinkat(link, "", (char *)buf, 100) == 12 && !memcmp(buf, "to/somewhere", 12), "a deleted symbolic link");
+	CHECK(readlinkat(link, "", (char *)buf, 100) == 12 && !memcmp(buf, "to/somewhere", 12),
+	      "a deleted symbolic link");
 	CHECK(!getcwd((char *)buf, 4096) && errno == ENOENT, "a deleted working directory");
 	map[5] = 0x99;
 	close(to_child[1]);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Personality, subreaper, OOM score, memory barriers, huge pages disabled, heap; directories and umask, also of a child in a chroot. */
+/*
+ * Personality, subreaper, OOM score, memory barriers, huge pages disabled, heap; directories and umask, also of a
+ * child in a chroot.
+ */
 #include <linux/membarrier.h>
 #include <sys/auxv.h>
 #include <sys/personality.h>
@@ -43,7 +46,8 @@ static pid_t child_start(int *ret_pipe)
 		char c;
 
 		close(p[1]);
-		CHECK(!mkdir("jail", 0755) && !mkdir("jail/inside", 0755) && !chroot("jail") && !chdir("/inside"), "chroot");
+		CHECK(!mkdir("jail", 0755) && !mkdir("jail/inside", 0755) && !chroot("jail") && !chdir("/inside"),
+		      "chroot");
 		umask(0123);
 		(void)!read(p[0], &c, 1);
 		if (umask(0) != 0123 || access("/inside", F_OK) || stat("/", &root) || stat("..", &up))

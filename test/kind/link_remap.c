@@ -23,7 +23,8 @@ int main(void)
 
 	CHECK(lseek(a, 0, SEEK_CUR) == 5 && lseek(b, 0, SEEK_CUR) == 0, "positions");
 	CHECK(read(b, text, sizeof(text)) == 5 && !memcmp(text, "hello", 5), "contents");
-	CHECK(fstat(a, &here) == 0 && stat("kept", &there) == 0 && here.st_ino == there.st_ino, "it is not the kept link's file");
+	CHECK(fstat(a, &here) == 0 && stat("kept", &there) == 0 && here.st_ino == there.st_ino,
+	      "it is not the kept link's file");
 	CHECK(fstat(b, &here) == 0 && here.st_ino == there.st_ino, "the second one is not the kept link's file");
 	CHECK(read(fifo, text, sizeof(text)) == 4 && !memcmp(text, "data", 4), "the fifo's contents");
 	CHECK(access("a", F_OK) < 0 && access("f", F_OK) < 0, "the removed name is back");

@@ -46,8 +46,10 @@ static void posix_probe(int fd, pid_t parent)
 
 int main(void)
 {
-	int posix = open("posix", O_RDWR | O_CREAT, 0600), flock_fd = open("flock", O_RDONLY | O_CREAT, 0600), other, pipe_fd[2];
-	int ofd = open("ofd", O_RDWR | O_CREAT, 0600), again = open("posix", O_RDONLY), shared = open("shared", O_RDWR | O_CREAT, 0600);
+	int posix = open("posix", O_RDWR | O_CREAT, 0600), flock_fd = open("flock", O_RDONLY | O_CREAT, 0600), other,
+	    pipe_fd[2];
+	int ofd = open("ofd", O_RDWR | O_CREAT, 0600), again = open("posix", O_RDONLY),
+	    shared = open("shared", O_RDWR | O_CREAT, 0600);
 	struct flock l = range(F_WRLCK, 0, 10);
 	pid_t child;
 	int status;

@@ -49,10 +49,11 @@ static char *file(int fd, size_t len, int prot, int flags, off_t off)
 
 int main(void)
 {
-	static const int advice[] = { MADV_RANDOM, MADV_SEQUENTIAL, MADV_DONTFORK, MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_DONTDUMP,
-				      MADV_WIPEONFORK };
+	static const int advice[] = { MADV_RANDOM,     MADV_SEQUENTIAL, MADV_DONTFORK,  MADV_HUGEPAGE,
+				      MADV_NOHUGEPAGE, MADV_DONTDUMP,   MADV_WIPEONFORK };
 	enum { ADVICE = sizeof(advice) / sizeof(advice[0]) };
-	char *advised[ADVICE], *shared, *private, *shared_ro, *through_ro, *none, *ro, *locked, *guarded, *grows, *named, *zero, *odd;
+	char *advised[ADVICE], *shared, *private, *shared_ro, *through_ro, *none, *ro, *locked, *guarded, *grows,
+		*named, *zero, *odd;
 	char *noreserve, *big, *on_fault_locked, *none_locked, buf[PAGE];
 	struct sigaction sa = { .sa_handler = on_fault };
 	int rw = open("data", O_RDWR | O_CREAT, 0644), rd, guards;

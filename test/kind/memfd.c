@@ -44,7 +44,8 @@ int main(void)
 	CHECK(ro >= 0 && lseek(ro, 7, SEEK_SET) == 7, "open again");
 
 	sealed = make("all \"seals\"", MFD_ALLOW_SEALING, 2 * PAGE);
-	CHECK(write(sealed, "sealed", 6) == 6 && !fcntl(sealed, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_WRITE | F_SEAL_SEAL),
+	CHECK(write(sealed, "sealed", 6) == 6 &&
+		      !fcntl(sealed, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_WRITE | F_SEAL_SEAL),
 	      "seal");
 	gone = again(sealed, O_RDONLY);
 	ro_map = mmap(NULL, 2 * PAGE, PROT_READ, MAP_SHARED, gone, 0);
@@ -74,21 +75,27 @@ int main(void)
 	CHECK(lseek(plain, 0, SEEK_CUR) == 12345 && lseek(ro, 0, SEEK_CUR) == 7, "positions");
 	CHECK((fcntl(plain, F_GETFL) & (O_APPEND | O_NONBLOCK)) == (O_APPEND | O_NONBLOCK), "flags");
 	CHECK(!fstat(plain, &st) && st.st_size == LEN && st.st_uid == 12 && st.st_gid == 34, "stat");
-	CHECK((st.st_mode & 07777) == 0640 && st.st_blocks <= 4 * PAGE / 512, "mode %o, %ld blocks", st.st_mode, (long)st.st_blocks);
+	CHECK((st.st_mode & 07777) == 0640 && st.st_blocks <= 4 * PAGE / 512, "mode %o, %ld blocks", st.st_mode,
+	      (long)st.st_blocks);
 	CHECK(pread(ro, &c, 1, LEN - 1) == 1 && c == 'd', "the end");
-	CHECK(pwrite(ro, &c, 1, 0) < 0 && write(plain, "more", 4) == 4 && pread(ro, &c, 1, LEN + 3) == 1 && c == 'e', "append");
+	CHECK(pwrite(ro, &c, 1, 0) < 0 && write(plain, "more", 4) == 4 && pread(ro, &c, 1, LEN + 3) == 1 && c == 'e',
+	      "append");
 
 	CHECK(fcntl(sealed, F_GET_SEALS) == (F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_WRITE | F_SEAL_SEAL), "seals");
 	CHECK(pwrite(sealed, "X", 1, 0) < 0 && errno == EPERM && !strcmp(ro_map, "sealed"), "a sealed memfd");
 	CHECK(mprotect(ro_map, PAGE, PROT_READ | PROT_WRITE) < 0, "a read-only mapping can be made writable");
-	CHECK(fcntl(future, F_GET_SEALS) == F_SEAL_FUTURE_WRITE && !strcmp(future_map, "future"), "F_SEAL_FUTURE_WRITE");
+	CHECK(fcntl(future, F_GET_SEALS) == F_SEAL_FUTURE_WRITE && !strcmp(future_map, "future"),
+	      "F_SEAL_FUTURE_WRITE");
 	future_map[0] = 'F';
 	CHECK(pread(future, &c, 1, 0) == 1 && c == 'F' && write(future, "x", 1) < 0, "the mapping is not of the memfd");
-	CHECK(fcntl(noexec, F_GET_SEALS) & 0x20 && fchmod(noexec, 0777) < 0 && !fstat(noexec, &st) && st.st_size == 100, "noexec");
+	CHECK(fcntl(noexec, F_GET_SEALS) & 0x20 && fchmod(noexec, 0777) < 0 && !fstat(noexec, &st) && st.st_size == 100,
+	      "noexec");
 	CHECK(!fstat(empty, &st) && st.st_size == 0 && fcntl(empty, F_GET_SEALS) == F_SEAL_SEAL, "the empty one");
-	CHECK(!fstat(shrunk, &st) && st.st_size == PAGE + 1 && pread(shrunk, &c, 1, PAGE) == 1 && c == 'x', "the odd size");
+	CHECK(!fstat(shrunk, &st) && st.st_size == PAGE + 1 && pread(shrunk, &c, 1, PAGE) == 1 && c == 'x',
+	      "the odd size");
 
-	CHECK(map[0] == 's' && map[1] == 0 && map[LEN - 1] == 's' && priv[LEN - 1] == 'p' && priv[0] == 's', "mappings");
+	CHECK(map[0] == 's' && map[1] == 0 && map[LEN - 1] == 's' && priv[LEN - 1] == 'p' && priv[0] == 's',
+	      "mappings");
 	map[1] = 't';
 	CHECK(priv[1] == 't', "the private mapping is not of the same memfd");
 	return 0;

@@ -11,19 +11,24 @@ static void ask(int fd, const char *what)
 	struct {
 		struct nlmsghdr h;
 		struct rtgenmsg g;
-	} m = { { NLMSG_LENGTH(sizeof(struct rtgenmsg)), RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, 7, 0 }, { AF_UNSPEC } };
+	} m = {
+		{ NLMSG_LENGTH(sizeof(struct rtgenmsg)), RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, 7, 0 },
+		{ AF_UNSPEC },
+	};
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
 	static char buf[65536];
 	struct nlmsghdr *h = (struct nlmsghdr *)buf;
 
 	CHECK(sendto(fd, &m, m.h.nlmsg_len, 0, (struct sockaddr *)&kernel, sizeof(kernel)) > 0, "%s: ask", what);
-	CHECK(recv(fd, buf, sizeof(buf), 0) > 0 && h->nlmsg_type == RTM_NEWLINK && h->nlmsg_seq == 7, "%s: answer", what);
+	CHECK(recv(fd, buf, sizeof(buf), 0) > 0 && h->nlmsg_type == RTM_NEWLINK && h->nlmsg_seq == 7, "%s: answer",
+	      what);
 }
 
 int main(void)
 {
 	struct sockaddr_nl a = { .nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK | RTMGRP_IPV4_ROUTE }, was, now;
-	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK, NETLINK_ROUTE), fresh = socket(AF_NETLINK, SOCK_DGRAM, NETLINK_ROUTE);
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK, NETLINK_ROUTE),
+	    fresh = socket(AF_NETLINK, SOCK_DGRAM, NETLINK_ROUTE);
 	int group = RTNLGRP_NEIGH;
 	socklen_t len = sizeof(was);
 

@@ -17,7 +17,8 @@ static void check_owner(int fd, int type, pid_t pid)
 {
 	struct f_owner_ex o = { 0 };
 
-	CHECK(!fcntl(fd, F_GETOWN_EX, &o) && (int)(int)o.type == type && o.pid == pid, "fd %d: owner %d of type %d", fd, o.pid, o.type);
+	CHECK(!fcntl(fd, F_GETOWN_EX, &o) && (int)(int)o.type == type && o.pid == pid, "fd %d: owner %d of type %d", fd,
+	      o.pid, o.type);
 }
 
 int main(void)
@@ -34,7 +35,8 @@ int main(void)
 		_exit(0);
 	}
 	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, a) && !pipe(b), "make them");
-	CHECK(!fcntl(a[0], F_SETOWN, getpid()) && !fcntl(a[0], F_SETSIG, SIGRTMIN) && !fcntl(a[0], F_SETFL, O_ASYNC | O_NONBLOCK),
+	CHECK(!fcntl(a[0], F_SETOWN, getpid()) && !fcntl(a[0], F_SETSIG, SIGRTMIN) &&
+		      !fcntl(a[0], F_SETFL, O_ASYNC | O_NONBLOCK),
 	      "ask for signals");
 	CHECK(!fcntl(a[1], F_SETOWN_EX, &group) && !fcntl(b[0], F_SETOWN, child), "set owners");
 

@@ -17,14 +17,16 @@ static int queued(int fd)
 
 int main(void)
 {
-	int plain[2], full[2], large[2], packet[2], eof[2], broken[2], talk[2], reply[2], again_r, again_w, both, status;
+	int plain[2], full[2], large[2], packet[2], eof[2], broken[2], talk[2], reply[2], again_r, again_w, both,
+		status;
 	char *text = malloc(LARGE), self[64];
 	struct f_owner_ex owner = { F_OWNER_PID, getpid() };
 	pid_t child;
 
 	for (int i = 0; i < LARGE; i++)
 		text[i] = (char)(i / 3);
-	CHECK(!pipe(plain) && !pipe2(full, O_NONBLOCK) && !pipe(large) && !pipe2(packet, O_DIRECT | O_NONBLOCK), "pipe");
+	CHECK(!pipe(plain) && !pipe2(full, O_NONBLOCK) && !pipe(large) && !pipe2(packet, O_DIRECT | O_NONBLOCK),
+	      "pipe");
 	CHECK(!pipe(eof) && !pipe(broken) && !pipe2(talk, O_CLOEXEC) && !pipe(reply), "pipe");
 	CHECK(write(plain[1], "hello", 5) == 5, "write");
 	CHECK(write(full[1], text, FULL) == FULL, "fill a pipe");
@@ -71,7 +73,8 @@ int main(void)
 	CHECK(write(talk[1], "?", 1) == 1 && read(reply[0], text, 1) == 1 && *text == '?', "the child does not answer");
 	CHECK(fcntl(talk[1], F_GETFD) == FD_CLOEXEC, "FD_CLOEXEC");
 	close(talk[1]);
-	CHECK(waitpid(child, &status, 0) == child && WEXITSTATUS(status) == 7, "the child did not see the end: %x", status);
+	CHECK(waitpid(child, &status, 0) == child && WEXITSTATUS(status) == 7, "the child did not see the end: %x",
+	      status);
 	CHECK(read(reply[0], text, 1) == 0, "an end of the child's is left open");
 	return 0;
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The least subject: a process with a number on its stack and one on its heap. When this fails, look nowhere else first. */
+/*
+ * The least subject: a process with a number on its stack and one on its heap. When this fails, look nowhere else
+ * first.
+ */
 #include "subject.h"
 
 int main(void)

@@ -43,7 +43,8 @@ static void child(char *a, char *b, char *only)
 int main(void)
 {
 	char *a = shared(LEN, PROT_READ | PROT_WRITE), *b = shared(3 * PAGE, PROT_READ | PROT_WRITE);
-	char *ro = shared(PAGE, PROT_READ), *none = shared(PAGE, PROT_NONE), *only = shared(PAGE, PROT_READ | PROT_WRITE);
+	char *ro = shared(PAGE, PROT_READ), *none = shared(PAGE, PROT_NONE),
+	     *only = shared(PAGE, PROT_READ | PROT_WRITE);
 	char *sparse = shared(64 << 20, PROT_READ | PROT_WRITE), *cut = shared(4 * PAGE, PROT_READ | PROT_WRITE);
 	int status;
 	pid_t pid;
@@ -69,7 +70,8 @@ int main(void)
 	CHECK(a[1] == 'd', "it is not shared any more");
 	CHECK(sparse[32 << 20] == 's' && sparse[0] == 0, "the sparse one");
 	CHECK(cut[3 * PAGE] == 'e' && cut[0] == 0, "the one in pieces");
-	CHECK(ro[0] == 0 && !mprotect(ro, PAGE, PROT_READ | PROT_WRITE) && !mprotect(none, PAGE, PROT_READ) && none[0] == 0,
+	CHECK(ro[0] == 0 && !mprotect(ro, PAGE, PROT_READ | PROT_WRITE) && !mprotect(none, PAGE, PROT_READ) &&
+		      none[0] == 0,
 	      "the unreadable and the unwritable one");
 	ro[0] = 1;
 	return 0;

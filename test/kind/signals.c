@@ -52,7 +52,8 @@ static void check_stack(const char *stack, size_t len)
 	stack_t s;
 
 	CHECK(!sigaltstack(NULL, &s), "sigaltstack");
-	CHECK(s.ss_sp == stack && s.ss_size == len && !s.ss_flags, "alternate stack %p %zu %d", s.ss_sp, s.ss_size, s.ss_flags);
+	CHECK(s.ss_sp == stack && s.ss_size == len && !s.ss_flags, "alternate stack %p %zu %d", s.ss_sp, s.ss_size,
+	      s.ss_flags);
 }
 
 static void block(int sig)
@@ -70,7 +71,8 @@ static void check_blocked(int a, int b)
 
 	CHECK(!pthread_sigmask(SIG_BLOCK, NULL, &set), "get the mask");
 	for (int i = 1; i <= 64; i++)
-		CHECK((sigismember(&set, i) == 1) == (i == SIGTERM || i == SIGUSR2 || i == RT || i == a || i == b), "blocked: %d", i);
+		CHECK((sigismember(&set, i) == 1) == (i == SIGTERM || i == SIGUSR2 || i == RT || i == a || i == b),
+		      "blocked: %d", i);
 }
 
 static siginfo_t next(int sig)
@@ -112,7 +114,8 @@ static void *second(void *arg)
 	check_blocked(SIGUSR1, RT + 1);
 	check_stack(stack2, STACK);
 	info = next(RT + 1);
-	CHECK(info.si_value.sival_int == 77 && info.si_code == SI_QUEUE && info.si_pid == getpid(), "first to a thread");
+	CHECK(info.si_value.sival_int == 77 && info.si_code == SI_QUEUE && info.si_pid == getpid(),
+	      "first to a thread");
 	info = next(RT + 1);
 	CHECK(info.si_value.sival_int == 78, "second to a thread");
 	none_left(RT + 1);
@@ -121,7 +124,8 @@ static void *second(void *arg)
 	none_left(SIGUSR1);
 	/* kernels differ in what they say of a tgkill() */
 	code = info.si_code;
-	CHECK(!syscall(SYS_tgkill, getpid(), gettid(), SIGUSR1) && next(SIGUSR1).si_code == code, "tgkill: code %d", code);
+	CHECK(!syscall(SYS_tgkill, getpid(), gettid(), SIGUSR1) && next(SIGUSR1).si_code == code, "tgkill: code %d",
+	      code);
 	return NULL;
 }
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Stopped processes with threads that would count: they stay stopped, no thread runs one step, and SIGCONT sets all going. */
+/*
+ * Stopped processes with threads that would count: they stay stopped, no thread runs one step, and SIGCONT sets all
+ * going.
+ */
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/wait.h>

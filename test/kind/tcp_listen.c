@@ -53,7 +53,9 @@ static int listen6(int v6only, uint16_t port)
 
 static int reach(uint16_t port)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in a = { .sin_family = AF_INET,
+				 .sin_port = htons(port),
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM, 0), r = connect(fd, (struct sockaddr *)&a, sizeof(a));
 
 	close(fd);
@@ -108,7 +110,8 @@ int main(void)
 	CHECK(get(one, SOL_TCP, TCP_NODELAY) == 1 && get(two, SOL_TCP, TCP_NODELAY) == 0, "TCP_NODELAY");
 	CHECK(get(one, SOL_IP, IP_TOS) == 16 && get(one, SOL_IP, IP_TTL) == 33, "IP options");
 	CHECK(get(one, SOL_SOCKET, SO_RCVBUF) == 100000, "SO_RCVBUF");
-	CHECK(!getsockopt(one, SOL_SOCKET, SO_LINGER, &linger, &len) && linger.l_onoff && linger.l_linger == 5, "linger");
+	CHECK(!getsockopt(one, SOL_SOCKET, SO_LINGER, &linger, &len) && linger.l_onoff && linger.l_linger == 5,
+	      "linger");
 	CHECK(get(one, SOL_SOCKET, SO_REUSEADDR) == 0 && get(two, SOL_SOCKET, SO_REUSEADDR) == 1, "SO_REUSEADDR");
 	CHECK(backlog(two) == 0 && backlog(first) == 3 && backlog(second) == 4, "backlogs");
 	CHECK(get(first, SOL_SOCKET, SO_REUSEPORT) == 1 && port_of(second) == 7801 && reach(7801) == 0, "one port");
@@ -116,8 +119,11 @@ int main(void)
 	CHECK(!listen(bound, 1) && reach(shared) == 0, "now it does");
 	CHECK(port_of(fresh) == 0 && (fcntl(fresh, F_GETFL) & O_NONBLOCK), "a fresh socket");
 	CHECK(recv(fresh, &c, 1, 0) < 0 && errno == ENOTCONN, "a fresh socket is not connected");
-	CHECK(six < 0 || (port_of(six) == port6 && get(six, SOL_IPV6, IPV6_V6ONLY) == 1 && reach(port6) < 0), "IPv6 only");
-	CHECK(both < 0 || (port_of(both) == port_both && get(both, SOL_IPV6, IPV6_V6ONLY) == 0 && reach(port_both) == 0), "both");
+	CHECK(six < 0 || (port_of(six) == port6 && get(six, SOL_IPV6, IPV6_V6ONLY) == 1 && reach(port6) < 0),
+	      "IPv6 only");
+	CHECK(both < 0 ||
+		      (port_of(both) == port_both && get(both, SOL_IPV6, IPV6_V6ONLY) == 0 && reach(port_both) == 0),
+	      "both");
 	CHECK(both < 0 || (fd = accept(both, NULL, NULL)) >= 0, "accept");
 	return 0;
 }

@@ -13,10 +13,13 @@ int main(void)
 	socklen_t len = sizeof(a);
 	char text[8];
 
-	CHECK(!bind(l, (struct sockaddr *)&a, sizeof(a)) && !listen(l, 9) && !getsockname(l, (struct sockaddr *)&a, &len), "listen");
+	CHECK(!bind(l, (struct sockaddr *)&a, sizeof(a)) && !listen(l, 9) &&
+		      !getsockname(l, (struct sockaddr *)&a, &len),
+	      "listen");
 	CHECK(!connect(cli, (struct sockaddr *)&a, sizeof(a)) && (acc = accept(l, NULL, NULL)) >= 0, "connect");
 	CHECK(send(cli, "still", 5, 0) == 5, "send");
 	subject_ready();
-	CHECK(recv(acc, text, 8, 0) == 5 && send(acc, "here", 4, 0) == 4 && recv(cli, text, 8, 0) == 4, "the connection stands");
+	CHECK(recv(acc, text, 8, 0) == 5 && send(acc, "here", 4, 0) == 4 && recv(cli, text, 8, 0) == 4,
+	      "the connection stands");
 	return 0;
 }

@@ -70,7 +70,8 @@ int main(int argc, char **argv)
 
 	CHECK(now(CLOCK_MONOTONIC) >= mono && now(CLOCK_MONOTONIC) < mono + 1000, "the monotonic clock");
 	CHECK(now(CLOCK_BOOTTIME) >= boot && now(CLOCK_BOOTTIME) < boot + 1000, "the boot clock");
-	CHECK(syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &until) == 0 && until.tv_sec >= mono && until.tv_sec < mono + 1000,
+	CHECK(syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &until) == 0 && until.tv_sec >= mono &&
+		      until.tv_sec < mono + 1000,
 	      "the same by a system call");
 	CHECK(pthread_tryjoin_np(th, NULL) == EBUSY, "the wait is over");
 	return 0;

@@ -57,7 +57,8 @@ int main(void)
 
 	subject_ready();
 
-	CHECK(left(running) > FAR - 60 && left(running) <= FAR && ticks(running) == -EAGAIN, "running: %ld s", (long)left(running));
+	CHECK(left(running) > FAR - 60 && left(running) <= FAR && ticks(running) == -EAGAIN, "running: %ld s",
+	      (long)left(running));
 	CHECK(left(periodic) > FAR - 60 && left(periodic) <= FAR, "periodic: %ld s", (long)left(periodic));
 	CHECK(left(off) == 0 && ticks(off) == -EAGAIN, "disarmed");
 	CHECK(left(once) == 0 && ticks(once) == 1 && ticks(once) == -EAGAIN, "expired once");

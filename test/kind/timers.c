@@ -38,7 +38,8 @@ static void check_left(int n, long sec, long interval)
 	CHECK(!syscall(SYS_timer_gettime, n, &its), "timer %d is gone", n);
 	CHECK(its.it_interval.tv_sec == interval, "interval of timer %d: %ld", n, (long)its.it_interval.tv_sec);
 	if (sec)
-		CHECK(its.it_value.tv_sec <= sec && its.it_value.tv_sec > sec - 60, "timer %d: %ld s", n, (long)its.it_value.tv_sec);
+		CHECK(its.it_value.tv_sec <= sec && its.it_value.tv_sec > sec - 60, "timer %d: %ld s", n,
+		      (long)its.it_value.tv_sec);
 	else
 		CHECK(!its.it_value.tv_sec && !its.it_value.tv_nsec, "timer %d runs", n);
 }
@@ -76,7 +77,8 @@ static void *woken(void *arg)
 
 int main(void)
 {
-	struct itimerval real = { { 7, 0 }, { FAR, 5 } }, virt = { { 0, 0 }, { FAR, 0 } }, prof = { { 9, 0 }, { FAR, 0 } };
+	struct itimerval real = { { 7, 0 }, { FAR, 5 } };
+	struct itimerval virt = { { 0, 0 }, { FAR, 0 } }, prof = { { 9, 0 }, { FAR, 0 } };
 	pthread_t th;
 	sigset_t set;
 

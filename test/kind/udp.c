@@ -39,9 +39,11 @@ static void expect(int fd, const char *text)
 int main(void)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	struct sockaddr_in6 six_addr = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT }, at, con_at, six_at, peer;
+	struct sockaddr_in6 six_addr = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT }, at, con_at,
+			    six_at, peer;
 	int srv = socket(AF_INET, SOCK_DGRAM, 0), con = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
-	int fresh = socket(AF_INET, SOCK_DGRAM, 0), six = socket(AF_INET6, SOCK_DGRAM, 0), bcast = socket(AF_INET, SOCK_DGRAM, 0);
+	int fresh = socket(AF_INET, SOCK_DGRAM, 0), six = socket(AF_INET6, SOCK_DGRAM, 0),
+	    bcast = socket(AF_INET, SOCK_DGRAM, 0);
 	socklen_t len = sizeof(peer);
 
 	CHECK(!bind(srv, (struct sockaddr *)&a, sizeof(a)), "bind");

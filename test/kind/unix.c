@@ -85,7 +85,8 @@ static void expect(int fd, const char *text, const char *what)
 {
 	ssize_t n = recv(fd, back, sizeof(back), MSG_DONTWAIT);
 
-	CHECK(n == (ssize_t)strlen(text) && !memcmp(back, text, (size_t)n), "%s: got %zd bytes, not \"%s\"", what, n, text);
+	CHECK(n == (ssize_t)strlen(text) && !memcmp(back, text, (size_t)n), "%s: got %zd bytes, not \"%s\"", what, n,
+	      text);
 }
 
 static void expect_nothing(int fd, const char *what)
@@ -95,8 +96,8 @@ static void expect_nothing(int fd, const char *what)
 
 int main(void)
 {
-	int st[2], dg[2], sp[2], half[2], gone[2], gone_dg[2], large[2], server, anon, one_way, self, kernel, path, rel, del,
-		twin, old;
+	int st[2], dg[2], sp[2], half[2], gone[2], gone_dg[2], large[2], server, anon, one_way, self, kernel, path, rel,
+		del, twin, old;
 	struct timeval tmo = { 3, 500000 }, now;
 	struct name kernel_name;
 	socklen_t len = sizeof(now);
@@ -118,7 +119,8 @@ int main(void)
 	CHECK(!shutdown(sp[1], SHUT_WR), "shutdown");
 
 	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, half) && !shutdown(half[0], SHUT_WR), "shutdown");
-	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, gone) && send(gone[1], "last", 4, 0) == 4 && !close(gone[1]), "close");
+	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, gone) && send(gone[1], "last", 4, 0) == 4 && !close(gone[1]),
+	      "close");
 	CHECK(!socketpair(AF_UNIX, SOCK_DGRAM, 0, gone_dg) && send(gone_dg[1], "last", 4, 0) == 4 && !close(gone_dg[1]),
 	      "close");
 
@@ -136,7 +138,8 @@ int main(void)
 	CHECK(!join(self, name_abstract("self")), "connect to itself");
 	CHECK(send(self, "me", 2, 0) == 2, "send");
 	kernel = socket(AF_UNIX, SOCK_STREAM, 0);
-	CHECK(!bind(kernel, (struct sockaddr *)&(struct sockaddr_un){ .sun_family = AF_UNIX }, sizeof(sa_family_t)), "autobind");
+	CHECK(!bind(kernel, (struct sockaddr *)&(struct sockaddr_un){ .sun_family = AF_UNIX }, sizeof(sa_family_t)),
+	      "autobind");
 	kernel_name = name_of(kernel);
 
 	snprintf(back, sizeof(back), "%s-sock", subject_file);

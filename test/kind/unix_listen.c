@@ -46,7 +46,9 @@ static const char *names(int fd)
 	struct sockaddr_un own = { 0 }, peer = { 0 };
 	socklen_t own_len = sizeof(own), peer_len = sizeof(peer);
 
-	CHECK(!getsockname(fd, (struct sockaddr *)&own, &own_len) && !getpeername(fd, (struct sockaddr *)&peer, &peer_len), "names");
+	CHECK(!getsockname(fd, (struct sockaddr *)&own, &own_len) &&
+		      !getpeername(fd, (struct sockaddr *)&peer, &peer_len),
+	      "names");
 	snprintf(text, sizeof(text), "%s-%s", own.sun_path, peer.sun_path);
 	return text;
 }
@@ -61,7 +63,8 @@ static void talk(int a, int b, const char *what)
 
 int main(void)
 {
-	int stream, seq, shut, cli, acc, named, named_acc, cli_seq, acc_seq, old, old_acc, left, wait_cli[WAITING], status;
+	int stream, seq, shut, cli, acc, named, named_acc, cli_seq, acc_seq, old, old_acc, left, wait_cli[WAITING],
+		status;
 	struct stat st;
 	char text[64];
 	pid_t child;
@@ -105,19 +108,22 @@ int main(void)
 
 	CHECK(!stat("stream", &st) && st.st_mode == (S_IFSOCK | 0600), "mode of the listener's file");
 	CHECK(stat("shut", &st) < 0, "the file of a closed listener");
-	CHECK(recv(acc, text, 9, 0) == 6 && !memcmp(text, "queued", 6) && recv(acc, text, 9, 0) == 0, "queue of an accepted socket");
+	CHECK(recv(acc, text, 9, 0) == 6 && !memcmp(text, "queued", 6) && recv(acc, text, 9, 0) == 0,
+	      "queue of an accepted socket");
 	CHECK(recv(cli_seq, text, 9, 0) == 6, "queue of a packet socket");
 	CHECK(!strcmp(names(named), "client-stream"), "names: %s", names(named));
 	CHECK(!strcmp(names(named_acc), "stream-client"), "names: %s", names(named_acc));
 	CHECK(!strcmp(names(cli_seq), "-seq") && !strcmp(names(acc_seq), "seq-"), "names of packet sockets");
-	CHECK(!strcmp(names(old), "-shut") && !strcmp(names(old_acc), "shut-"), "names after the listener: %s", names(old));
+	CHECK(!strcmp(names(old), "-shut") && !strcmp(names(old_acc), "shut-"), "names after the listener: %s",
+	      names(old));
 	CHECK((fcntl(named_acc, F_GETFL) & O_NONBLOCK) && !(fcntl(named, F_GETFL) & O_NONBLOCK), "flags");
 	talk(named, named_acc, "named");
 	talk(cli_seq, acc_seq, "packets");
 	talk(old, old_acc, "after the listener");
 	CHECK(recv(left, text, 1, 0) == 0 && send(left, "", 1, 0) < 0 && errno == EPIPE, "the accepted end is gone");
 	CHECK(send(cli, "c", 1, 0) == 1 && recv(cli, text, 9, 0) == 1 && text[0] == 'c', "the child's echo");
-	CHECK(!close(cli) && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 3, "the child");
+	CHECK(!close(cli) && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 3,
+	      "the child");
 	for (int i = 0; i < WAITING; i++) {
 		struct sockaddr_un peer = { 0 };
 		socklen_t len = sizeof(peer);
@@ -127,7 +133,8 @@ int main(void)
 		CHECK(fd >= 0 && !strcmp(peer.sun_path, text), "%d: accepted %s", i, peer.sun_path);
 		talk(wait_cli[i], fd, "waiting");
 	}
-	CHECK(fcntl(stream, F_SETFL, O_NONBLOCK) == 0 && accept(stream, NULL, NULL) < 0 && errno == EAGAIN, "nobody else waits");
+	CHECK(fcntl(stream, F_SETFL, O_NONBLOCK) == 0 && accept(stream, NULL, NULL) < 0 && errno == EAGAIN,
+	      "nobody else waits");
 	cli = connected(SOCK_STREAM, "stream", NULL);
 	talk(cli, accept(stream, NULL, NULL), "a new client");
 	return 0;

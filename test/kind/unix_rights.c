@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Descriptors in flight: only there, or in the table as well; of a stream (with bytes before and behind) and of datagrams. */
+/*
+ * Descriptors in flight: only there, or in the table as well; of a stream (with bytes before and behind) and of
+ * datagrams.
+ */
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
@@ -70,7 +73,8 @@ int main(void)
 	event = recv_fd(dg[1], 9, "event");
 	CHECK(event >= 0 && write(event, &v, 8) == 8 && read(event, &v, 8) == 8 && v == 5, "eventfd");
 	fd = recv_fd(dg[1], 9, "pipe");
-	CHECK(fd >= 0 && read(fd, c, 8) == 2 && write(pipe_fd[1], "x", 1) == 1 && read(fd, c, 8) == 1 && c[0] == 'x', "pipe");
+	CHECK(fd >= 0 && read(fd, c, 8) == 2 && write(pipe_fd[1], "x", 1) == 1 && read(fd, c, 8) == 1 && c[0] == 'x',
+	      "pipe");
 	fd = recv_fd(dg[1], 9, "socket");
 	CHECK(fd >= 0 && recv(fd, c, 8, 0) == 5 && send(fd, "y", 1, 0) == 1 && recv(inner[0], c, 8, 0) == 1, "socket");
 	return 0;

@@ -16,6 +16,7 @@ int main(void)
 	CHECK(!bind(r, (struct sockaddr *)&to, sizeof(to)) && !bind(w, (struct sockaddr *)&from, sizeof(from)), "bind");
 	CHECK(sendto(w, "hello", 5, 0, (struct sockaddr *)&to, sizeof(to)) == 5, "send");
 	subject_ready();
-	CHECK(recvfrom(r, text, 8, 0, (struct sockaddr *)&got, &len) == 5 && !strcmp(got.sun_path, "from"), "the datagram");
+	CHECK(recvfrom(r, text, 8, 0, (struct sockaddr *)&got, &len) == 5 && !strcmp(got.sun_path, "from"),
+	      "the datagram");
 	return 0;
 }

@@ -95,7 +95,8 @@ int main(void)
 	memcpy(in.st, "\x35\xc2\x68\x21\xa2\xda\x0f\xc9\x00\x40", 10); /* pi */
 	avx = __builtin_cpu_supports("avx") != 0;
 	avx512 = __builtin_cpu_supports("avx512bw") != 0;
-	CHECK(!pthread_create(&th[0], NULL, spins, NULL) && !pthread_create(&th[1], NULL, waits, NULL), "create threads");
+	CHECK(!pthread_create(&th[0], NULL, spins, NULL) && !pthread_create(&th[1], NULL, waits, NULL),
+	      "create threads");
 	while (!ready[0] || !ready[1])
 		usleep(1000);
 

@@ -244,7 +244,8 @@ static void test_nested_deeply(void **state)
 		*--at = 2 << 3 | 2;
 	}
 	memcpy(at - 12, (const uint32_t[]){ 0x54564319, 0x59383330, (uint32_t)(p + LEN - at) }, 12);
-	assert_int_equal(img_parse(img_type(IMG_CGROUP), "it", at - 12, (size_t)(p + LEN - at) + 12, x->a, &all), -EINVAL);
+	assert_int_equal(img_parse(img_type(IMG_CGROUP), "it", at - 12, (size_t)(p + LEN - at) + 12, x->a, &all),
+			 -EINVAL);
 	assert_string_equal(err_text(), "it: entry 0 at offset 8 is nested too deeply");
 }
 

@@ -52,10 +52,9 @@ static void value_fill(struct arena *a, const ProtobufCFieldDescriptor *f, void 
 static void repeated_fill(struct arena *a, const ProtobufCFieldDescriptor *f, char *msg, int depth)
 {
 	enum { N = 2, VALUE_LEN_MAX = sizeof(ProtobufCBinaryData) };
-	size_t step = f->type == PROTOBUF_C_TYPE_BYTES					     ? sizeof(ProtobufCBinaryData) :
-		      f->type == PROTOBUF_C_TYPE_STRING || f->type == PROTOBUF_C_TYPE_MESSAGE ||
-				      f->type == PROTOBUF_C_TYPE_UINT64 || f->type == PROTOBUF_C_TYPE_FIXED64 ? 8 :
-														 4;
+	int wide = f->type == PROTOBUF_C_TYPE_STRING || f->type == PROTOBUF_C_TYPE_MESSAGE ||
+		    f->type == PROTOBUF_C_TYPE_UINT64 || f->type == PROTOBUF_C_TYPE_FIXED64;
+	size_t step = f->type == PROTOBUF_C_TYPE_BYTES ? sizeof(ProtobufCBinaryData) : wide ? 8 : 4;
 	char *values = arena_alloc(a, N * VALUE_LEN_MAX);
 
 	for (size_t i = 0; i < N; i++)
@@ -86,8 +85,8 @@ static ProtobufCMessage *message_full(struct arena *a, const ProtobufCMessageDes
 	return (ProtobufCMessage *)msg;
 }
 
-static void entry_add(struct arena *a, const struct img_type *t, const ProtobufCMessageDescriptor *desc, struct img_msg *v,
-		      size_t *n)
+static void entry_add(struct arena *a, const struct img_type *t, const ProtobufCMessageDescriptor *desc,
+		      struct img_msg *v, size_t *n)
 {
 	struct img_msg *m = &v[(*n)++];
 	uint8_t *payload;

@@ -140,7 +140,8 @@ static void test_parents(void **state)
 	struct imgdir *d;
 
 	assert_int_equal(mkdirat(x->topfd, "two", 0700) | mkdirat(x->topfd, "three", 0700), 0);
-	assert_int_equal(symlinkat("../one", x->topfd, "two/parent") | symlinkat("../two", x->topfd, "three/parent"), 0);
+	assert_int_equal(symlinkat("../one", x->topfd, "two/parent") | symlinkat("../two", x->topfd, "three/parent"),
+			 0);
 	assert_int_equal(imgdir_open(x->topfd, "three", x->a, &d), 0);
 	assert_string_equal(d->parent->parent->path, "three/parent/parent");
 	assert_null(d->parent->parent->parent);

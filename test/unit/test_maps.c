@@ -160,7 +160,11 @@ static void plain_attributes(void **state)
 
 static void neighbours_are_told_apart(void **state)
 {
-	struct map maps[] = { { .start_va = 1, .end_va = 3 }, { .start_va = 3, .end_va = 4 }, { .start_va = 7, .end_va = 9 } };
+	struct map maps[] = {
+		{ .start_va = 1, .end_va = 3 },
+		{ .start_va = 3, .end_va = 4 },
+		{ .start_va = 7, .end_va = 9 },
+	};
 
 	(void)state;
 	assert_null(maps_find(maps, 3, 0));
@@ -336,7 +340,8 @@ static void private_copies_of_file_pages(void **state)
 	assert_int_equal(pagemap_open(x->proc_fd, &pm), 0);
 	for (int way = 0; way < 2; way++) {
 		runs.n = 0;
-		assert_int_equal(pagemap_scan(&pm, &pagemap_private, (uintptr_t)p, (uintptr_t)p + PAGES * PAGE, &runs), 0);
+		assert_int_equal(pagemap_scan(&pm, &pagemap_private, (uintptr_t)p, (uintptr_t)p + PAGES * PAGE, &runs),
+				 0);
 		expect_runs(&runs, p, copied, 1);
 		pm.scan = pm.guard = false;
 	}

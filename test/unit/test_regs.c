@@ -171,7 +171,8 @@ static void a_call_restarted_twice(void **state)
 	}
 	assert_int_equal(regs.orig_rax, SYS_restart_syscall);
 	regs_dump(*state, pid, &regs, &core);
-	assert_true(core.thread_info->gpregs->ax == SYS_clock_nanosleep || core.thread_info->gpregs->ax == SYS_nanosleep);
+	assert_true(core.thread_info->gpregs->ax == SYS_clock_nanosleep ||
+		    core.thread_info->gpregs->ax == SYS_nanosleep);
 	assert_int_equal(core.thread_info->gpregs->ip, regs.rip - 2);
 	regs_dump(*state, 0, &regs, &core);
 	assert_int_equal(core.thread_info->gpregs->ax, (uint64_t)-EINTR);

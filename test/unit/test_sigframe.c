@@ -87,7 +87,8 @@ static int setup(void **state)
 
 	b->a = arena_new();
 	b->stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (prog_space_init(&b->space, b->a, map, (uint64_t)map, SPACE) < 0 || xsave_layout_read(&b->l) < 0 || pipe(b->pipe) < 0)
+	if (prog_space_init(&b->space, b->a, map, (uint64_t)map, SPACE) < 0 || xsave_layout_read(&b->l) < 0 ||
+	    pipe(b->pipe) < 0)
 		return -1;
 	landed_avx = (b->l.features & 4) != 0;
 	landed_avx512 = (b->l.features & 0xe0) == 0xe0;
@@ -114,8 +115,9 @@ static struct user_regs_struct some_regs(const struct box *b)
 {
 	return (struct user_regs_struct){
 		.rax = 0xa1a2, .rbx = 2, .rcx = 0xc0ffee, .rdx = 4, .rsi = 5, .rdi = 6, .rbp = 0x1234567812345678,
-		.rsp = (uint64_t)b->stack + STACK - 64 - 8, .r8 = 8, .r9 = 9, .r10 = 10, .r11 = 0x1111111111111111, .r12 = 12,
-		.r13 = 13, .r14 = 14, .r15 = ~0ull, .rip = (uint64_t)landing, .cs = 0x33, .ss = 0x2b, .eflags = FLAGS,
+		.rsp = (uint64_t)b->stack + STACK - 64 - 8, .r8 = 8, .r9 = 9, .r10 = 10, .r11 = 0x1111111111111111,
+		.r12 = 12, .r13 = 13, .r14 = 14, .r15 = ~0ull, .rip = (uint64_t)landing, .cs = 0x33, .ss = 0x2b,
+		.eflags = FLAGS,
 		.orig_rax = (uint64_t)-1,
 	};
 }

@@ -96,7 +96,12 @@ static void test_fixtures(void **state)
 	static const struct {
 		const char *name;
 		size_t tasks, cores, shmem, files;
-	} want[] = { { "mem", 1, 1, 2, 9 }, { "threads", 1, 9, 0, 5 }, { "tree", 4, 4, 1, 14 }, { "fds", 1, 1, 0, 17 } };
+	} want[] = {
+		{ "mem", 1, 1, 2, 9 },
+		{ "threads", 1, 9, 0, 5 },
+		{ "tree", 4, 4, 1, 14 },
+		{ "fds", 1, 1, 0, 17 },
+	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(want); i++) {
@@ -395,8 +400,8 @@ static void test_check(void **state)
 		flips[i].flip(s);
 		r = snap_check(s);
 		if (r != -flips[i].errnum || !strstr(err_text(), flips[i].sentence))
-			fail_msg("flip %zu: %d \"%s\", expected %d \"%s\"", i, r, r < 0 ? err_text() : "", -flips[i].errnum,
-				 flips[i].sentence);
+			fail_msg("flip %zu: %d \"%s\", expected %d \"%s\"", i, r, r < 0 ? err_text() : "",
+				 -flips[i].errnum, flips[i].sentence);
 		snap_free(s);
 	}
 }

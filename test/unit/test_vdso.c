@@ -95,7 +95,9 @@ static void the_bridge_carries(void **state)
 	rename_syms(image, len, "__vdso_getcpu", "__vdso_getcpX");
 	rename_syms(image, len, "getcpu", "getcpX");
 	assert_false(vdso_same(image, len, own, len));
-	assert_int_equal(vdso_plan(*state, image, len, (uint64_t)image, DATA_LEN, own, len, (uint64_t)own, DATA_LEN, &plan), 0);
+	assert_int_equal(vdso_plan(*state, image, len, (uint64_t)image, DATA_LEN, own, len, (uint64_t)own, DATA_LEN,
+				   &plan),
+			 0);
 	assert_false(plan.keep);
 	assert_true(plan.npatches >= 3);
 	for (size_t i = 0; i < plan.npatches; i++)

@@ -29,8 +29,9 @@ static struct xsave_layout big_cpu(void)
 {
 	return (struct xsave_layout){
 		.features = 0x602ff & ~0x100ull,
-		.comp = { [2] = { 576, 256 }, [3] = { 960, 64 }, [4] = { 1024, 64 }, [5] = { 1088, 64 }, [6] = { 1152, 512 },
-			  [7] = { 1664, 1024 }, [9] = { 2688, 8 }, [17] = { 2752, 64 }, [18] = { 2816, 8192 } },
+		.comp = { [2] = { 576, 256 }, [3] = { 960, 64 }, [4] = { 1024, 64 }, [5] = { 1088, 64 },
+			  [6] = { 1152, 512 }, [7] = { 1664, 1024 }, [9] = { 2688, 8 }, [17] = { 2752, 64 },
+			  [18] = { 2816, 8192 } },
 	};
 }
 
@@ -89,7 +90,8 @@ static void raw_bytes_only_where_fields_end(void **state)
 /* A component at another place of another CPU: only its contents travel. */
 static void places_do_not_matter(void **state)
 {
-	struct xsave_layout intel = big_cpu(), amd = { .features = 0x207, .comp = { [2] = { 576, 256 }, [9] = { 832, 8 } } };
+	struct xsave_layout intel = big_cpu();
+	struct xsave_layout amd = { .features = 0x207, .comp = { [2] = { 576, 256 }, [9] = { 832, 8 } } };
 	static uint8_t raw[AREA], out[AREA];
 	CoreEntry core = CORE_ENTRY__INIT;
 

@@ -3,9 +3,9 @@
 #ifndef DUMP_DT_H
 #define DUMP_DT_H
 
+#include "arch/x86_64/ledge.h"
 #include "arch/x86_64/xsave.h"
 #include "base/undo.h"
-#include "dump/ledge.h"
 #include "img/imgdir.h"
 #include "kern/ptrace.h"
 #include "kern/seize.h"

@@ -42,22 +42,27 @@ static bool stands(pid_t tid)
 static int remote_syscall(struct dtask *k, long nr, const uint64_t a[6], int64_t *ret)
 {
 	struct dthread *th = &k->threads[0];
-	struct user_regs_struct after = { 0 }, ledge = th->regs;
+	struct user_regs_struct after = { 0 };
 	int err;
 
-	/* first onto the ledge, with a call that does nothing: only there a mask of ours does no harm */
-	ledge.rip = k->ledge.call_va;
-	ledge.rax = SYS_sched_yield;
-	ledge.orig_rax = UINT64_MAX;
 	th->in_blob = true;
-	err = ptrace_set_regs(k->t->pid, &ledge);
-	if (err >= 0)
-		err = ptrace_set_sigmask(k->t->pid, ~UINT64_C(0));
-	if (err >= 0)
-		err = ptrace_call(k->t->pid, &th->regs, k->ledge.call_va, nr, a, trace_now_ns() + PATIENCE_NS, &after);
+	err = ptrace_call(k->t->pid, &th->regs, k->ledge.call_va, nr, a, trace_now_ns() + PATIENCE_NS, &after);
 	th->running = err < 0 && !stands(k->t->pid);
 	*ret = (int64_t)after.rax;
 	return err_ctx(err, "remote system call");
+}
+
+/* A ledge for the leader, which is to go home to where it is now. */
+static int put_ledge(struct dtask *k)
+{
+	for (size_t i = 0; i < k->t->nmaps; i++) {
+		const struct map *m = &k->t->maps[i];
+
+		if (!strcmp(m->name, "[vdso]"))
+			return ledge_put(k->t->proc_fd, m->start_va, m->end_va - m->start_va, &k->threads[0].regs,
+					 k->t->threads[0].sigmask, &k->ledge);
+	}
+	return err_say(ENOTSUP, "it has no vdso");
 }
 
 static int map_here(struct dtask *k)
@@ -82,8 +87,7 @@ int remote_enter(struct dump *d, struct dtask *k)
 {
 	size_t blob_len = (size_t)(pie_blob_end - pie_blob);
 	int64_t va;
-	int err = ledge_put(k->t->proc_fd, k->t->maps, k->t->nmaps, &k->threads[0].regs, k->t->threads[0].sigmask,
-			    &k->ledge);
+	int err = put_ledge(k);
 
 	if (err < 0)
 		return err;

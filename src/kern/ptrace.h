@@ -76,9 +76,9 @@ void ptrace_waiter_end(struct ptrace_waiter *w);
 int ptrace_cont(pid_t tid, int sig) must_check;
 int ptrace_syscall(pid_t tid, int sig) must_check; /* on to the next entry or exit of a system call */
 /*
- * Makes a stopped thread with all signals blocked run one system call, by the `syscall` instruction at ip_va and
- * with the other registers as in base. It stands afterwards as after ptrace_interrupt(); *ret_after are its registers then.
- * The thread was seized with PTRACE_O_TRACESYSGOOD. On failure it may stand, run or be gone.
+ * Makes a stopped thread run one system call, by the `syscall` instruction at ip_va and with the other registers
+ * as in base. It stands afterwards as after ptrace_interrupt(), with all signals blocked; *ret_after are its registers then.
+ * To put it back: first the mask, then the registers. The thread was seized with PTRACE_O_TRACESYSGOOD. On failure it may stand, run or be gone.
  */
 int ptrace_call(pid_t tid, const struct user_regs_struct *base, uint64_t ip_va, long nr, const uint64_t a[6],
 		uint64_t deadline_ns, struct user_regs_struct *ret_after) must_check;

@@ -13,7 +13,8 @@
  *   A stop at the call's exit is no place to put registers back: the kernel restarts an
  *   interrupted call only where it looks for signals, which is where an interrupt stops.
  *
- * All signals are to be blocked, which leaves SIGSTOP; it is passed on, and the thread goes on to the call.
+ * All signals are blocked for it, which leaves SIGSTOP; it is passed on, and the thread goes on to the call. The mask
+ * comes after the registers: should the tracer be killed, what lies behind ip_va may put the mask back (arch/homeway.h).
  */
 #include "kern/ptrace.h"
 
@@ -54,6 +55,8 @@ int ptrace_call(pid_t tid, const struct user_regs_struct *base, uint64_t ip_va, 
 	regs.r8 = a[4];
 	regs.r9 = a[5];
 	r = ptrace_set_regs(tid, &regs);
+	if (!r)
+		r = ptrace_set_sigmask(tid, UINT64_MAX);
 	if (!r)
 		r = go_to_entry(tid, deadline_ns);
 	if (!r)

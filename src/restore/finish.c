@@ -10,7 +10,8 @@
  * The other threads take their registers from their signal frames by themselves.
  * When the last of a task has left the hole, its leader is sent through its own
  * sigreturn, and, standing right behind it with its final registers, made to
- * unmap the hole. Its signals stay blocked for that one system call.
+ * unmap the hole. Its signals stay blocked for that one system call, which it makes on a ledge
+ * (arch/ledge.h), so that it lives even if the engine does not.
  *
  * A task that is to be stopped must not run an instruction of its program: all of
  * its threads are stopped under ptrace and sent home in this way, and the signal
@@ -25,15 +26,17 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
+#include "arch/x86_64/ledge.h"
 #include "arch/x86_64/regs.h"
 #include "base/cleanup.h"
 #include "base/guard.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/trace.h"
+#include "kern/proc.h"
 #include "kern/ptrace.h"
 #include "prog/blob_syms.h"
-#include "restore/rt.h"
+#include "restore/vdso_place.h"
 
 static const uint64_t PATIENCE_NS = 5000000000u;
 
@@ -163,13 +166,6 @@ static bool wait_for_threads(const struct restore *r, const struct rtask *k)
 
 /* --- threads that are sent ------------------------------------------------------------------------ */
 
-static int blob_call(const struct restore *r, pid_t tid, const struct user_regs_struct *base, long nr, uint64_t a,
-		     uint64_t b, struct user_regs_struct *ret_after)
-{
-	return ptrace_call(tid, base, r->lay.hole_va + blob_syscall_off(), nr, (uint64_t[6]){ a, b },
-			   trace_now_ns() + PATIENCE_NS, ret_after);
-}
-
 /* Through its sigreturn: afterwards it stands with the registers and the mask of the image. */
 static int send_home(const struct restore *r, const struct rtask *k, size_t i, struct user_regs_struct *ret_home)
 {
@@ -179,25 +175,45 @@ static int send_home(const struct restore *r, const struct rtask *k, size_t i, s
 	if (err < 0)
 		return err;
 	regs.rsp = k->frames_va[i] + 8; /* as pie_sigreturn does it */
-	return blob_call(r, tid_of(k, i), &regs, SYS_rt_sigreturn, 0, 0, ret_home);
+	return ptrace_call(tid_of(k, i), &regs, r->lay.hole_va + blob_syscall_off(), SYS_rt_sigreturn, (uint64_t[6]){ 0 },
+			   trace_now_ns() + PATIENCE_NS, ret_home);
 }
 
-static int unmap_hole(const struct restore *r, pid_t pid, const struct user_regs_struct *home)
+/*
+ * A ledge in the task's vdso, for its leader; without one it would be lost if the engine were killed right now, since
+ * the call takes its own instruction away.
+ */
+static struct ledge make_ledge(const struct restore *r, const struct rtask *k, const struct user_regs_struct *home,
+			       uint64_t mask)
 {
+	struct ledge l = { .call_va = r->lay.hole_va + blob_syscall_off(), .mem_fd = -1 };
+	uint64_t vdso_va = vdso_place_va(r, k->t);
+	auto_close int proc_fd = vdso_va ? proc_open(k->pid) : -1;
+
+	if (proc_fd >= 0 && ledge_put(proc_fd, vdso_va, r->lay.vdso_len, home, mask, &l) < 0)
+		log_debug("task %d: %s", k->pid, err_text());
+	return l;
+}
+
+static int unmap_hole(const struct restore *r, const struct rtask *k, const struct user_regs_struct *home)
+{
+	const uint64_t args[6] = { r->lay.hole_va, r->lay.end_va - r->lay.hole_va };
 	struct user_regs_struct after = { 0 };
+	struct ledge ledge;
 	uint64_t mask;
-	int err = ptrace_get_sigmask(pid, &mask), err2;
+	int err = ptrace_get_sigmask(k->pid, &mask), err2;
 
 	if (err < 0)
 		return err;
-	err = ptrace_set_sigmask(pid, ~UINT64_C(0));
-	if (err >= 0)
-		err = blob_call(r, pid, home, SYS_munmap, r->lay.hole_va, r->lay.end_va - r->lay.hole_va, &after);
+	ledge = make_ledge(r, k, home, mask);
+	err = ptrace_call(k->pid, home, ledge.call_va, SYS_munmap, args, trace_now_ns() + PATIENCE_NS, &after);
 	if (err >= 0 && after.rax)
 		err = err_set((int)-after.rax, "unmap the restorer's memory");
-	err2 = ptrace_set_regs(pid, home);
+	err2 = ptrace_set_sigmask(k->pid, mask);
 	if (err2 >= 0)
-		err2 = ptrace_set_sigmask(pid, mask);
+		err2 = ptrace_set_regs(k->pid, home);
+	if (err2 >= 0)
+		ledge_take(&ledge);
 	return err < 0 ? err : err2;
 }
 
@@ -226,7 +242,7 @@ static int finish_task(const struct restore *r, const struct rtask *k)
 	if (err >= 0)
 		err = send_home(r, k, 0, &home);
 	if (err >= 0)
-		err = all_left ? unmap_hole(r, k->pid, &home) :
+		err = all_left ? unmap_hole(r, k, &home) :
 				 err_say(ETIMEDOUT, "its threads did not leave the restorer's memory, which stays mapped");
 	if (stopped && kill(k->pid, stop_signal(k)) < 0 && err >= 0)
 		err = err_set(errno, "stop it");

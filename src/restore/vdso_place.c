@@ -125,3 +125,10 @@ void vdso_place_emit_move(struct restore *r, const struct snap_task *t, struct p
 			 v->move_va + k->off);
 	}
 }
+
+uint64_t vdso_place_va(const struct restore *r, const struct snap_task *t)
+{
+	uint64_t move_va = r->vdso[t->index].move_va;
+
+	return move_va ? move_va + (r->lay.vdso_va - r->lay.vdso_block_va) : 0;
+}

@@ -25,5 +25,7 @@ int vdso_place_plan(struct restore *r) must_check;
 void vdso_place_emit_map(struct restore *r, const struct snap_task *t, struct prog *p);
 /* At the end: patches, and the running block to its place. */
 void vdso_place_emit_move(struct restore *r, const struct snap_task *t, struct prog *p);
+/* Where it is in the restored task; 0: it has none. */
+uint64_t vdso_place_va(const struct restore *r, const struct snap_task *t);
 
 #endif

@@ -66,8 +66,10 @@ def until_cut(one):
     print(f'{cut} of {n} were killed before their end')
 
 
-def whole_or_gone(when):
-    """True if all of the tree counts, False if all of it is gone; fails when it is anything in between for long."""
+def whole_or_gone(when, saved=lambda: False):
+    """True if all of the tree counts, False if all of it is gone; fails when it is anything in between for long.
+
+    A dump that has saved everything kills the tree, task by task: when it dies over that, the rest is alone."""
     _, _, _, first = board.read()
 
     def settled():
@@ -75,8 +77,11 @@ def whole_or_gone(when):
         now = board.read()[3]
         return not box.pids() or (len(board.pids()) == board.PROCESSES and all(a != b for a, b in zip(first, now)))
     try:
-        box.until(settled, 10)
+        box.until(settled, 5)
     except box.Failed as e:
+        if saved():
+            box.kill_all()
+            return False
         raise box.Failed(f'{when}: half a tree: {[(p, box.comm(p), "".join(box.thread_states(p))) for p in box.pids()]}') from e
     if not box.pids():
         return False
@@ -96,7 +101,7 @@ def dump_killed(n, pid, seconds, whom):
     cut = thaw_killed('dump', ['-t', pid, '-D', 'images', '-o', os.path.abspath('dump.log'), '-v4',
                                *(['--leave-running'] if stay else [])], random.uniform(0, 1.2 * seconds), whom)
     when = f'dump {n} {"killed" if cut else "ended"}{" (--leave-running)" if stay else ""}'
-    alive = whole_or_gone(when)
+    alive = whole_or_gone(when, saved=lambda: not stay and os.path.exists('images/inventory.img'))
     complete = os.path.exists('images/inventory.img')
     check(alive or complete, f'{when}: the target is gone and the images are not complete')
     check(alive or not stay, f'{when}: the target is gone')

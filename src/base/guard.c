@@ -5,6 +5,7 @@
  */
 #include "base/guard.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,17 +17,19 @@
 
 #include "base/cleanup.h"
 
-enum { TRIES = 16 };
+enum { TRIES = 64, OTHER_PID = -EDEADLK };
 
 /* What the engine leaves for the one that waits. */
 struct outcome {
 	int done, result;
+	pid_t wish; /* the next try's PID */
 	char why[1024];
 };
 
 static const int end_signals[] = { SIGINT, SIGTERM, SIGHUP };
 
 static volatile int wanted;       /* in the engine: the signal that ends it */
+static pid_t other_pid;           /* in the engine: what its successor should have */
 static volatile pid_t engine_pid; /* in the one that waits */
 
 static void on_end(int sig)
@@ -52,6 +55,12 @@ int guard_check(void)
 	return err_say(ECANCELED, "interrupted (%s)", wanted == SIGUSR2 ? "thaw was killed" : strsignal(wanted));
 }
 
+int guard_other_pid(pid_t wish)
+{
+	other_pid = wish;
+	return err_say(-OTHER_PID, "PID %d is thaw's own: restore in a new PID namespace", getpid());
+}
+
 void guard_too_late(void)
 {
 	for (size_t i = 0; i < ARRAY_LEN(end_signals); i++)
@@ -73,6 +82,7 @@ static _Noreturn void engine(pid_t front, struct outcome *o, int (*work)(void *a
 	if (getppid() != front)
 		_exit(1);
 	o->result = work(arg);
+	o->wish = other_pid;
 	snprintf(o->why, sizeof(o->why), "%s", err_text());
 	o->done = 1;
 	fflush(NULL);
@@ -93,6 +103,15 @@ static int wait_for_engine(void)
 	return status;
 }
 
+/* The next process that anybody makes gets the number; it may be somebody else's, or we may not write here. */
+static void wish_for(pid_t pid)
+{
+	auto_close int fd = pid > 1 ? open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC) : -1;
+
+	if (fd >= 0)
+		(void)!dprintf(fd, "%d", pid - 1);
+}
+
 static int run_once(struct outcome *o, int (*work)(void *arg), void *arg, bool own_group)
 {
 	pid_t front = getpid();
@@ -100,6 +119,7 @@ static int run_once(struct outcome *o, int (*work)(void *arg), void *arg, bool o
 
 	o->done = 0;
 	fflush(NULL);
+	wish_for(o->wish);
 	engine_pid = fork();
 	if (!engine_pid)
 		engine(front, o, work, arg, own_group);
@@ -117,11 +137,11 @@ static int run_once(struct outcome *o, int (*work)(void *arg), void *arg, bool o
 int guard_run(int (*work)(void *arg), void *arg, bool own_group)
 {
 	struct outcome *o = mmap(NULL, sizeof(*o), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	int r = GUARD_OTHER_PID;
+	int r = OTHER_PID;
 
 	if (o == MAP_FAILED)
 		return err_set(errno, "share memory with the engine's process");
-	for (int i = 0; i < TRIES && r == GUARD_OTHER_PID; i++)
+	for (int i = 0; i < TRIES && r == OTHER_PID; i++)
 		r = run_once(o, work, arg, own_group);
 	munmap(o, sizeof(*o));
 	return r;

@@ -11,11 +11,12 @@
 #define BASE_GUARD_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 
-/* What work() returns to be run once more, in a process with another PID. */
-enum { GUARD_OTHER_PID = -EDEADLK };
+/* What work() returns to be run once more, in a process with another PID: if possible with this one (0: any). */
+int guard_other_pid(pid_t wish) must_check;
 
 /*
  * Runs work(arg) in a child and returns what it returned, with its trail; a child that was killed is

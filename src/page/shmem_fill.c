@@ -54,7 +54,7 @@ static int fill_piece(struct fill *f, const struct piece *k)
 			       k->off + (uint64_t)n);
 	if (f->opts->punch &&
 	    fallocate(k->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)k->off, (off_t)k->len) < 0)
-		errno = 0; /* not fatal: the image only stays larger */
+		__atomic_add_fetch(f->opts->unpunched, 1, __ATOMIC_RELAXED);
 	atomic_fetch_add(f->done, k->len);
 	return 0;
 }
@@ -70,7 +70,8 @@ static void *fill_thread(void *arg)
 		size_t i = atomic_fetch_add(&f->next, 1);
 		int err;
 
-		if (i >= f->n || atomic_load(&f->err))
+		/* the caller knows why it is told to stop */
+		if (i >= f->n || atomic_load(&f->err) || *f->opts->stop || __atomic_load_n(f->opts->failed, __ATOMIC_RELAXED))
 			return NULL;
 		err = fill_piece(f, &f->pieces[i]);
 		if (err < 0) {
@@ -124,40 +125,57 @@ static int run(struct fill *f)
 	return atomic_load(&f->err) ? err_adopt(-atomic_load(&f->err), f->why) : 0;
 }
 
+/* -1: the object has no pages, and maybe no file. */
+static int open_pages(int dirfd, const struct snap_pages *p, bool punch, int *ret_fd)
+{
+	char name[IMG_NAME_LEN];
+	int fd = -1;
+
+	*ret_fd = -1;
+	if (!p->nruns)
+		return 0;
+	img_name(name, IMG_PAGES, p->pages_id);
+	/* not to be able to punch is no reason not to restore */
+	if (punch)
+		fd = openat(dirfd, name, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC);
+	*ret_fd = fd;
+	return fd < 0 ? err_set(errno, "open %s", name) : 0;
+}
+
+static int cut_and_run(struct fill *f, const struct shmem_job *jobs, size_t njobs, const int *files)
+{
+	size_t total = 0;
+	int err;
+
+	for (size_t i = 0; i < njobs; i++)
+		total += cut(&jobs[i], files[i], NULL);
+	if (!total)
+		return 0;
+	f->pieces = calloc(total, sizeof(*f->pieces));
+	if (!f->pieces)
+		return err_set(ENOMEM, "fill shared memory");
+	for (size_t i = 0; i < njobs; i++)
+		f->n += cut(&jobs[i], files[i], f->pieces + f->n);
+	err = run(f);
+	free(f->pieces);
+	return err;
+}
+
 int shmem_fill(int dirfd, const struct shmem_job *jobs, size_t njobs, const struct shmem_fill_opts *o,
 	       _Atomic uint64_t *done)
 {
 	struct fill f = { .opts = o, .done = done, .lock = PTHREAD_MUTEX_INITIALIZER };
 	auto_free int *files = calloc(njobs + 1, sizeof(int));
-	auto_free struct piece *pieces = NULL;
-	size_t total = 0, open_n = 0;
-	int err = 0;
+	size_t n = 0;
+	int err = files ? 0 : err_set(ENOMEM, "fill shared memory");
 
-	if (!files)
-		return err_set(ENOMEM, "fill shared memory");
-	for (; open_n < njobs; open_n++) {
-		const struct snap_pages *p = &jobs[open_n].obj->pages;
-		char name[IMG_NAME_LEN];
-
-		files[open_n] = -1;
-		if (!p->nruns)
-			continue;
-		files[open_n] = openat(dirfd, img_name(name, IMG_PAGES, p->pages_id),
-				       (o->punch ? O_RDWR : O_RDONLY) | O_CLOEXEC);
-		if (files[open_n] < 0) {
-			err = err_set(errno, "open %s", name);
-			break;
-		}
-		total += cut(&jobs[open_n], files[open_n], NULL);
-	}
-	if (err >= 0 && total) {
-		pieces = calloc(total, sizeof(*pieces));
-		f.pieces = pieces;
-		for (size_t i = 0; pieces && i < njobs; i++)
-			f.n += cut(&jobs[i], files[i], pieces + f.n);
-		err = pieces ? run(&f) : err_set(ENOMEM, "fill shared memory");
-	}
-	while (open_n)
-		close_fd(&files[--open_n]);
+	for (; err >= 0 && n < njobs; n++)
+		err = open_pages(dirfd, &jobs[n].obj->pages, o->punch, &files[n]);
+	if (err >= 0)
+		err = cut_and_run(&f, jobs, njobs, files);
+	while (n)
+		close_fd(&files[--n]);
 	return err;
 }

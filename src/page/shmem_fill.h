@@ -19,6 +19,10 @@ struct shmem_fill_opts {
 	bool punch;
 	bool (*needed)(const void *ctx, int32_t tid); /* an ID that the tree needs: no thread of ours may keep it */
 	const void *ctx;
+	/* not 0: the restore is to end, or has failed elsewhere */
+	const volatile int *stop;
+	const uint32_t *failed;
+	uint32_t *unpunched; /* counts, atomically, the punches that failed */
 };
 
 /*

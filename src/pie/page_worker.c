@@ -46,10 +46,14 @@ struct worker {
 static int file_of(struct worker *w, uint32_t file, uint64_t off)
 {
 	const struct pie_file *names = (const struct pie_file *)w->f->files_va;
-	long fd;
+	long fd = -1;
 
 	if (!w->fd[file]) {
-		fd = sys4(__NR_openat, w->f->dirfd, names[file].name, (w->f->punch ? O_RDWR : O_RDONLY) | O_CLOEXEC, 0);
+		/* not to be able to punch is no reason not to restore */
+		if (w->f->punch)
+			fd = sys4(__NR_openat, w->f->dirfd, names[file].name, O_RDWR | O_CLOEXEC, 0);
+		if (fd < 0)
+			fd = sys4(__NR_openat, w->f->dirfd, names[file].name, O_RDONLY | O_CLOEXEC, 0);
 		if (fd < 0)
 			pie_fail(w->c, w->rec, (int)-fd, file, off);
 		w->fd[file] = (int32_t)fd;
@@ -127,7 +131,7 @@ static void fill_chunk(struct worker *w, const struct pie_chunk *k)
 		fill_in_place(w, k, fd);
 	if (w->f->punch &&
 	    sys4(__NR_fallocate, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, k->off, k->len) < 0)
-		__atomic_add_fetch(&w->f->unpunched, 1, __ATOMIC_RELAXED);
+		__atomic_add_fetch(&w->c->board->unpunched, 1, __ATOMIC_RELAXED);
 	__atomic_add_fetch(&w->c->board->bytes, k->len, __ATOMIC_RELAXED);
 }
 

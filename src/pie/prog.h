@@ -102,7 +102,6 @@ struct pie_fill {
 	uint32_t next;     /* atomic: the first chunk nobody has taken */
 	uint32_t punch;    /* auto-dedup: free the pages in the file once they are read */
 	int32_t dirfd;     /* the image directory in the task */
-	uint32_t unpunched;/* atomic: punches that failed */
 	/* Huge pages by moving: ranges to register, worker k's staging area; the leader sets uffd, -1: fill in place */
 	uint64_t ranges_va, staging_va; /* array of pie_iov; PIE_STAGING bytes for each worker */
 	uint32_t nranges;
@@ -136,6 +135,7 @@ struct pie_board {
 	int32_t engine_pid, root_parent; /* the root's parent: the engine, or the engine's own parent */
 	uint32_t dump;           /* set: these are threads of a dump's target */
 	uint64_t bytes;          /* filled so far, for progress */
+	uint32_t unpunched;      /* atomic: pieces of images that could not be freed */
 	struct pie_barrier barrier[PIE_BARRIERS];
 	struct pie_task task[];
 };

@@ -8,7 +8,6 @@
 
 #include <fcntl.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -22,6 +21,7 @@
 #include "base/trace.h"
 #include "kind/shmem.h"
 #include "page/shmem_fill.h"
+#include "restore/ids.h"
 #include "restore/rt.h"
 #include "restore/stats.h"
 
@@ -68,61 +68,6 @@ static bool huge_pages_allowed(void)
 	return io_slurp(AT_FDCWD, "/sys/kernel/mm/transparent_hugepage/enabled", &text) > 0 && !strstr(text, "[never]");
 }
 
-static bool id_needed(const void *restore, int32_t id)
-{
-	const struct restore *r = restore;
-
-	for (size_t i = 0; i < r->tree.n; i++) {
-		const struct rtask *k = r->tree.tasks[i];
-
-		if (k->pid == id)
-			return true;
-		for (size_t j = 1; k->t && !k->t->zombie && j < k->t->ncores; j++)
-			if ((int32_t)k->t->pst->threads[j] == id)
-				return true;
-	}
-	return false;
-}
-
-static int check_ids_free(const struct restore *r)
-{
-	for (size_t i = 0; i < r->tree.n; i++) {
-		const struct rtask *k = r->tree.tasks[i];
-		size_t n = k->t && !k->t->zombie ? k->t->ncores : 1;
-
-		for (size_t j = 0; j < n; j++) {
-			int32_t id = j ? (int32_t)k->t->pst->threads[j] : k->pid;
-
-			if (id == getpid() && !r->kinds.opts->restore_sibling)
-				return err_say(-GUARD_OTHER_PID, "PID %d is thaw's own: restore in a new PID namespace", id);
-			if (kill(id, 0) == 0 || errno != ESRCH)
-				return err_say(EEXIST, "%s %d is taken by another process: end it, or restore in a new PID namespace",
-					       j ? "thread ID" : "PID", id);
-		}
-	}
-	return 0;
-}
-
-/* Numbers for page workers, from the top of the range down: none that the image needs, none in use. */
-static int choose_spare_ids(struct restore *r)
-{
-	uint32_t want = r->workers * 2 * (uint32_t)r->tree.n;
-	auto_free char *text = NULL;
-	int32_t max = 32768;
-
-	if (!r->workers)
-		return 0;
-	if (want > 2048)
-		want = 2048;
-	if (io_slurp(AT_FDCWD, "/proc/sys/kernel/pid_max", &text) > 0)
-		max = atoi(text);
-	r->spare_ids = arena_alloc(r->kinds.a, want * sizeof(int32_t));
-	for (int32_t id = max - 1; id > 300 && r->nspare_ids < want; id--)
-		if (!id_needed(r, id) && kill(id, 0) < 0 && errno == ESRCH)
-			r->spare_ids[r->nspare_ids++] = id;
-	return 0;
-}
-
 int restore_stage_plan(void *ctx)
 {
 	struct restore *r = ctx;
@@ -153,8 +98,7 @@ int restore_stage_plan(void *ctx)
 		log_info("parallel page restore with %u workers", r->workers);
 	else
 		log_info("serial page restore: %s", r->kinds.opts->parallel_restore == OPTS_SERIAL ? "asked for" : "less than 16 MiB");
-	err = r->plan_only ? 0 : check_ids_free(r);
-	return err < 0 ? err : choose_spare_ids(r);
+	return ids_plan(r);
 }
 
 int restore_stage_files(void *ctx)
@@ -204,7 +148,9 @@ static int stage_fill(void *ctx)
 	}
 	err = shmem_fill(r->imgs_fd, jobs, n,
 			 &(struct shmem_fill_opts){ .nthreads = r->shmem_bytes < MEDIUM ? 1 : r->workers,
-						    .punch = r->kinds.opts->auto_dedup, .needed = id_needed, .ctx = r },
+						    .punch = r->kinds.opts->auto_dedup, .needed = ids_needed, .ctx = r,
+						    .stop = guard_flag(), .failed = &r->board->failed,
+						    .unpunched = &r->board->unpunched },
 			 &done);
 	return err;
 }
@@ -225,6 +171,11 @@ static int stage_scripts(void *ctx)
 	return script_run_all(r->kinds.opts, "post-restore", r->root);
 }
 
+static void unlink_path(void *path)
+{
+	unlink(path);
+}
+
 static int stage_pidfile(void *ctx)
 {
 	struct restore *r = ctx;
@@ -238,16 +189,9 @@ static int stage_pidfile(void *ctx)
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return err_set(errno, "--pidfile: create %s", path);
+	restoring_undo(&r->kinds, unlink_path, arena_strdup(r->kinds.a, path));
 	err = io_write(fd, text, (size_t)snprintf(text, sizeof(text), "%d", r->root));
 	return err < 0 ? err_set(-err, "--pidfile: write %s", path) : 0;
-}
-
-static void undo_pidfile(void *ctx)
-{
-	struct restore *r = ctx;
-
-	if (r->kinds.opts->pidfile)
-		unlink(r->kinds.opts->pidfile);
 }
 
 static int stage_commit(void *ctx)
@@ -257,9 +201,12 @@ static int stage_commit(void *ctx)
 
 	rfiles_release(&r->kinds);
 	err = finish_release(r);
-	if (err >= 0)
-		undo_run(&r->done);
-	return err;
+	if (err < 0)
+		return err;
+	undo_run(&r->done);
+	if (r->board->unpunched)
+		log_warn("--auto-dedup: %u pieces of the images could not be freed", r->board->unpunched);
+	return 0;
 }
 
 static int stage_setup_scripts(void *ctx)
@@ -286,7 +233,7 @@ static const struct stage stages[] = {
 	{ "fill", stage_fill, NULL, NULL },
 	{ "wait", stage_wait, NULL, NULL },
 	{ "post-restore", stage_scripts, NULL, NULL },
-	{ "pidfile", stage_pidfile, undo_pidfile, NULL },
+	{ "pidfile", stage_pidfile, NULL, NULL },
 	{ "commit", stage_commit, NULL, NULL },
 };
 

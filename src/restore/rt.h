@@ -33,6 +33,8 @@ struct restore {
 	bool huge_pages;        /* the system lets us have them */
 	uint64_t fill_bytes;    /* private memory to fill in tasks */
 	uint64_t shmem_bytes;   /* shared memory to fill in the engine */
+	int32_t *ids;           /* all that the image needs, sorted */
+	size_t nids;
 	int32_t *spare_ids;     /* numbers no image needs and nobody has, for page workers */
 	uint32_t nspare_ids;
 	int images_tfd;         /* the image directory's number in tasks */

@@ -19,11 +19,6 @@ void log_init(enum log_level level, int fd)
 	clock_gettime(CLOCK_MONOTONIC, &born);
 }
 
-enum log_level log_level(void)
-{
-	return max_level;
-}
-
 static size_t stamp(char *line, size_t len, enum log_level level)
 {
 	static const char *const word[] = { "", "Error: ", "Warn:  ", "", "" };

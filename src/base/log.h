@@ -16,7 +16,6 @@ enum log_level { LOG_MSG, LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 /* Takes fd (-1: stderr), which stays open until exit. Stamps count from this call. */
 void log_init(enum log_level level, int fd);
-enum log_level log_level(void);
 
 #define log_msg(...)   log_line(LOG_MSG, __VA_ARGS__)
 #define log_err(...)   log_line(LOG_ERROR, __VA_ARGS__)

@@ -93,7 +93,8 @@ static int line_apply(struct arena *a, char *line, struct opts *o)
 	return option_store(a, row, negated, value ? arena_strdup(a, value) : NULL, o);
 }
 
-int config_file_apply(struct arena *a, const char *path, bool must_exist, struct opts *o)
+/* One that is missing or not ours to read is an error only if it must be there. */
+static int file_apply(struct arena *a, const char *path, bool must_exist, struct opts *o)
 {
 	auto_free char *text = NULL;
 	char *line, *next;
@@ -123,12 +124,12 @@ int config_apply(struct arena *a, bool skip_defaults, const char *file, struct o
 	int r = 0;
 
 	if (!skip_defaults)
-		r = config_file_apply(a, "/etc/thaw/default.conf", false, o);
+		r = file_apply(a, "/etc/thaw/default.conf", false, o);
 	if (r >= 0 && !skip_defaults && home && *home)
-		r = config_file_apply(a, arena_printf(a, "%s/.thaw/default.conf", home), false, o);
+		r = file_apply(a, arena_printf(a, "%s/.thaw/default.conf", home), false, o);
 	if (r >= 0 && env && *env)
-		r = config_file_apply(a, env, true, o);
+		r = file_apply(a, env, true, o);
 	if (r >= 0 && file)
-		r = config_file_apply(a, file, true, o);
+		r = file_apply(a, file, true, o);
 	return r;
 }

@@ -14,7 +14,4 @@
  */
 int config_apply(struct arena *a, bool skip_defaults, const char *file, struct opts *o) must_check;
 
-/* One file; one that is missing or not ours to read is an error only if it must be there. */
-int config_file_apply(struct arena *a, const char *path, bool must_exist, struct opts *o) must_check;
-
 #endif

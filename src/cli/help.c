@@ -58,11 +58,6 @@ static const struct {
 	},
 };
 
-const char *help_summary(enum cmd cmd)
-{
-	return text[cmd].summary;
-}
-
 /* Prints s wrapped at WIDTH in the right column, where the cursor stands. */
 static void wrap(const char *s)
 {

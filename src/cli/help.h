@@ -8,9 +8,6 @@
 /* Help on a sub-command; CMD_COUNT: on thaw. On standard output. */
 void help_print(enum cmd cmd);
 
-/* The one-line summary of a sub-command. */
-const char *help_summary(enum cmd cmd);
-
 /* The OPTIONS part of thaw-CMD(1) as roff on standard output; CMD_COUNT: the options that all sub-commands take. */
 void roff_print(enum cmd cmd);
 

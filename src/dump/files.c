@@ -335,5 +335,6 @@ void files_done(struct dump *d)
 		close(f->fds[--f->nfds]);
 	free(f->fds);
 	free(f->known);
+	kcmp_set_free(f->set);
 	*f = (struct files){ 0 };
 }

@@ -24,7 +24,7 @@ static void written_find(struct show *w)
 
 	if (fstatat(w->dir->dirfd, img_name(name, IMG_INVENTORY, 0), &st, 0) < 0 || !localtime_r(&st.st_mtime, &tm) ||
 	    !strftime(w->written, sizeof(w->written), "%F %T %z", &tm))
-		strcpy(w->written, "?");
+		snprintf(w->written, sizeof(w->written), "?");
 }
 
 static int facts_find(struct show *w)

@@ -19,7 +19,7 @@ static const char *safe(char buf[static SAFE_LEN], const char *s)
 
 	for (; *s && o < SAFE_LEN - 5; s++) {
 		if ((unsigned char)*s < ' ' || *s == 0x7f)
-			o += (size_t)sprintf(buf + o, "\\x%02x", (unsigned char)*s);
+			o += (size_t)snprintf(buf + o, SAFE_LEN - o, "\\x%02x", (unsigned char)*s);
 		else
 			buf[o++] = *s;
 	}

@@ -148,7 +148,7 @@ int probe_soft_dirty(uint64_t arg, char *note)
 	r = dirty_test(page);
 	munmap(page, PAGE);
 	if (r == -EOPNOTSUPP)
-		strcpy(note, "accepted, but a written page does not become dirty");
+		snprintf(note, FEATURE_NOTE_LEN, "accepted, but a written page does not become dirty");
 	return r;
 }
 

@@ -172,18 +172,15 @@ int probe_xsave_states(uint64_t arg, char *note)
 	};
 	unsigned a, b, c, d;
 	uint64_t on;
-	size_t len;
+	size_t len = 0;
 
 	(void)arg;
 	if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE))
 		return -ENODEV;
 	on = xcr0_read();
 	for (size_t i = 0; i < ARRAY_LEN(state); i++)
-		if ((on & state[i].mask) == state[i].mask) {
-			strcat(note, state[i].name);
-			strcat(note, " ");
-		}
-	len = strlen(note);
+		if ((on & state[i].mask) == state[i].mask)
+			len += (size_t)snprintf(note + len, FEATURE_NOTE_LEN - len, "%s ", state[i].name);
 	if (__get_cpuid_count(0xd, 0, &a, &b, &c, &d))
 		snprintf(note + len, FEATURE_NOTE_LEN - len, "(%u bytes)", b);
 	return 0;

@@ -97,14 +97,6 @@ int fdinfo_link(int proc_fd, int tfd, struct arena *a, char **ret_target)
 	return proc_link(proc_fd, name, a, ret_target);
 }
 
-int fdinfo_reopen(int proc_fd, int tfd, int flags)
-{
-	char name[32];
-
-	snprintf(name, sizeof(name), "fd/%d", tfd);
-	return proc_link_open(proc_fd, name, flags);
-}
-
 const char *fdinfo_next(const char **cursor, const char *key)
 {
 	while (**cursor) {

@@ -34,8 +34,6 @@ int fdinfo_list(int proc_fd, struct arena *a, int **ret_tfds, size_t *ret_n) mus
 int fdinfo_read(int proc_fd, int tfd, struct arena *a, struct fdinfo *ret_info) must_check;
 /* What /proc/PID/fd/TFD points at: a path (" (deleted)" left in), "socket:[ino]", "anon_inode:[eventpoll]"... */
 int fdinfo_link(int proc_fd, int tfd, struct arena *a, char **ret_target) must_check;
-/* Opens the file behind the descriptor anew (another description): for sockets and anonymous inodes -ENXIO. */
-int fdinfo_reopen(int proc_fd, int tfd, int flags) must_check;
 
 /*
  * The next line "KEY<blanks>VALUE"; *cursor starts as info->rest. Returns VALUE, which is not

@@ -85,14 +85,4 @@ int maps_read(int proc_fd, enum maps_want want, struct arena *a, struct map **re
  */
 int maps_flags(int proc_fd, struct map *maps, size_t n) must_check;
 
-/* The mapping that holds va, or NULL. */
-const struct map *maps_find(const struct map *maps, size_t n, uint64_t va);
-
-/*
- * Opens the very file of a mapping (/proc/PID/map_files), deleted or not. Returns
- * the descriptor; needs CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE. O_PATH works for files of every type.
- */
-int maps_file_open(int proc_fd, const struct map *m, int flags) must_check;
-int maps_file_stat(int proc_fd, const struct map *m, struct stat *ret_st) must_check;
-
 #endif

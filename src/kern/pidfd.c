@@ -22,10 +22,3 @@ int pidfd_fetch(int pidfd, int tfd)
 		return err_set(errno, "pidfd_getfd %d", tfd);
 	return (int)fd;
 }
-
-int pidfd_signal(int pidfd, int sig, siginfo_t *info)
-{
-	if (syscall(SYS_pidfd_send_signal, pidfd, sig, info, 0) < 0)
-		return err_set(errno, "pidfd_send_signal %d", sig);
-	return 0;
-}

@@ -6,7 +6,6 @@
 #ifndef KERN_PIDFD_H
 #define KERN_PIDFD_H
 
-#include <signal.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -14,7 +13,5 @@
 int pidfd_for(pid_t pid) must_check;
 /* A duplicate of the target's descriptor tfd: the same description, also of sockets. Needs the right to ptrace. */
 int pidfd_fetch(int pidfd, int tfd) must_check;
-/* info NULL: as kill(2) would. */
-int pidfd_signal(int pidfd, int sig, siginfo_t *info) must_check;
 
 #endif

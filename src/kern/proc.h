@@ -119,7 +119,6 @@ void proc_pid_push(struct arena *a, pid_t **pids, size_t *n, pid_t pid);
 int proc_auxv(int proc_fd, struct arena *a, uint64_t **ret_words, size_t *ret_n) must_check;
 int proc_oom_score_adj(int proc_fd, int *ret_adj) must_check;
 int proc_loginuid(int proc_fd, uint32_t *ret_uid) must_check; /* UINT32_MAX: unset, or no audit in this kernel */
-int proc_timerslack(int proc_fd, pid_t tid, uint64_t *ret_ns) must_check;
 int proc_personality(int proc_fd, uint32_t *ret_personality) must_check;
 int proc_coredump_filter(int proc_fd, uint32_t *ret_filter) must_check;
 int proc_timers(int proc_fd, struct arena *a, struct proc_timer **ret_timers, size_t *ret_n) must_check;

@@ -53,23 +53,6 @@ int proc_loginuid(int proc_fd, uint32_t *ret_uid)
 	return scan_u32(&p, 10, ret_uid) ? 0 : err_say(EINVAL, "loginuid is no number");
 }
 
-int proc_timerslack(int proc_fd, pid_t tid, uint64_t *ret_ns)
-{
-	char name[48] = "timerslack_ns";
-	const char *p;
-	int r;
-	AUTO_PROCFILE(file);
-
-	/* it is not under task/TID, but /proc/TID works for every thread */
-	if (tid)
-		snprintf(name, sizeof(name), "../%d/timerslack_ns", tid);
-	r = procfile_read(&file, proc_fd, 0, name);
-	if (r < 0)
-		return r;
-	p = file.text;
-	return scan_u64(&p, 10, ret_ns) ? 0 : err_say(EINVAL, "timerslack_ns is no number");
-}
-
 static int read_hex(int proc_fd, const char *name, uint32_t *ret)
 {
 	const char *p;

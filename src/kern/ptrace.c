@@ -48,11 +48,6 @@ int ptrace_syscall(pid_t tid, int sig)
 	return call(ptrace(PTRACE_SYSCALL, tid, NULL, (long)sig), tid, "syscall");
 }
 
-int ptrace_set_options(pid_t tid, unsigned long options)
-{
-	return call(ptrace(PTRACE_SETOPTIONS, tid, NULL, options), tid, "setoptions");
-}
-
 int ptrace_detach(pid_t tid, int sig)
 {
 	if (!ptrace(PTRACE_DETACH, tid, NULL, (long)sig))

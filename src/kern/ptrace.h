@@ -77,21 +77,20 @@ int ptrace_cont(pid_t tid, int sig) must_check;
 int ptrace_syscall(pid_t tid, int sig) must_check; /* on to the next entry or exit of a system call */
 /*
  * Makes a stopped thread run one system call, by the `syscall` instruction at ip_va and with the other registers
- * as in base. It stands afterwards as after ptrace_interrupt(), with all signals blocked; *ret_after are its registers then.
- * To put it back: first the mask, then the registers. The thread was seized with PTRACE_O_TRACESYSGOOD. On failure it may stand, run or be gone.
+ * as in base. It stands afterwards as after ptrace_interrupt(), with all signals blocked; *ret_after are its registers
+ * then. To put it back: first the mask, then the registers. The thread was seized with PTRACE_O_TRACESYSGOOD. On
+ * failure it may stand, run or be gone.
  */
 int ptrace_call(pid_t tid, const struct user_regs_struct *base, uint64_t ip_va, long nr, const uint64_t a[6],
 		uint64_t deadline_ns, struct user_regs_struct *ret_after) must_check;
 /* Lets it go; one in a group stop stays in it. 1 if it is gone, dying or not stopped, which is no error. */
 int ptrace_detach(pid_t tid, int sig) must_check;
-int ptrace_set_options(pid_t tid, unsigned long options) must_check;
 
 int ptrace_get_regs(pid_t tid, struct user_regs_struct *ret_regs) must_check;
 int ptrace_set_regs(pid_t tid, const struct user_regs_struct *regs) must_check;
 enum { PTRACE_XSAVE_MAX = 16384 }; /* with AMX tiles: 11008 */
 /* The standard (not compacted) XSAVE layout; *ret_len is what the kernel has. */
 int ptrace_get_xsave(pid_t tid, void *buf, size_t cap, size_t *ret_len) must_check;
-int ptrace_set_xsave(pid_t tid, const void *buf, size_t len) must_check;
 
 int ptrace_get_sigmask(pid_t tid, uint64_t *ret_mask) must_check;
 int ptrace_set_sigmask(pid_t tid, uint64_t mask) must_check;
@@ -107,6 +106,5 @@ struct ptrace_rseq {
 };
 /* Before 5.13: -EIO. */
 int ptrace_get_rseq(pid_t tid, struct ptrace_rseq *ret_rseq) must_check;
-int ptrace_get_syscall_info(pid_t tid, struct __ptrace_syscall_info *ret_info) must_check;
 
 #endif

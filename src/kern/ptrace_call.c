@@ -14,7 +14,7 @@
  *   interrupted call only where it looks for signals, which is where an interrupt stops.
  *
  * All signals are blocked for it, which leaves SIGSTOP; it is passed on, and the thread goes on to the call. The mask
- * comes after the registers: should the tracer be killed, what lies behind ip_va may put the mask back (arch/homeway.h).
+ * comes after the registers: should the tracer be killed, what lies behind ip_va may put the mask back.
  */
 #include "kern/ptrace.h"
 

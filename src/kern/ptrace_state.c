@@ -51,13 +51,6 @@ int ptrace_get_xsave(pid_t tid, void *buf, size_t cap, size_t *ret_len)
 	return 0;
 }
 
-int ptrace_set_xsave(pid_t tid, const void *buf, size_t len)
-{
-	struct iovec iov = { (void *)(uintptr_t)buf, len };
-
-	return regset(PTRACE_SETREGSET, tid, NT_X86_XSTATE, &iov, "setxsave");
-}
-
 int ptrace_get_sigmask(pid_t tid, uint64_t *ret_mask)
 {
 	if (ptrace(PTRACE_GETSIGMASK, tid, SIGSET_LEN, ret_mask) < 0)
@@ -93,12 +86,5 @@ int ptrace_get_rseq(pid_t tid, struct ptrace_rseq *ret_rseq)
 	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, tid, sizeof(conf), &conf) < 0)
 		return err_set(errno, "ptrace get_rseq_configuration of %d", tid);
 	*ret_rseq = (struct ptrace_rseq){ conf.rseq_abi_pointer, conf.rseq_abi_size, conf.signature, conf.flags };
-	return 0;
-}
-
-int ptrace_get_syscall_info(pid_t tid, struct __ptrace_syscall_info *ret_info)
-{
-	if (ptrace(PTRACE_GET_SYSCALL_INFO, tid, sizeof(*ret_info), ret_info) < 0)
-		return err_set(errno, "ptrace get_syscall_info of %d", tid);
 	return 0;
 }

@@ -175,8 +175,8 @@ static int send_home(const struct restore *r, const struct rtask *k, size_t i, s
 	if (err < 0)
 		return err;
 	regs.rsp = k->frames_va[i] + 8; /* as pie_sigreturn does it */
-	return ptrace_call(tid_of(k, i), &regs, r->lay.hole_va + blob_syscall_off(), SYS_rt_sigreturn, (uint64_t[6]){ 0 },
-			   trace_now_ns() + PATIENCE_NS, ret_home);
+	return ptrace_call(tid_of(k, i), &regs, r->lay.hole_va + blob_syscall_off(), SYS_rt_sigreturn,
+			   (uint64_t[6]){ 0 }, trace_now_ns() + PATIENCE_NS, ret_home);
 }
 
 /*

@@ -99,9 +99,6 @@ static void common_lines(void **state)
 	assert_int_equal(fdinfo_link(x->proc_fd, fd, x->a, &target), 0);
 	assert_non_null(strstr(target, "(deleted)"));
 	close(fd);
-	fd = fdinfo_reopen(x->proc_fd, dupfd, O_RDONLY);
-	assert_true(fd >= 0);
-	close(fd);
 	close(dupfd);
 	assert_int_equal(fdinfo_read(x->proc_fd, dupfd, x->a, &a), -ENOENT);
 }
@@ -306,9 +303,8 @@ static void descriptors_are_fetched(void **state)
 	assert_int_equal(write(fd, "x", 1), 1);
 	assert_int_equal(read(p[0], &c, 1), 1);
 	assert_int_equal(pidfd_fetch(pidfd, 9999), -EBADF);
-	assert_int_equal(pidfd_signal(pidfd, SIGKILL, NULL), 0);
+	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
-	assert_int_equal(pidfd_signal(pidfd, 0, NULL), -ESRCH);
 	close(fd);
 	close(pidfd);
 	close(p[0]);

@@ -253,7 +253,7 @@ static void timers_are_told(void **state)
 
 static void small_files_are_read(void **state)
 {
-	uint64_t *auxv, slack, ns[PROC_NSES], page = 0;
+	uint64_t *auxv, ns[PROC_NSES], page = 0;
 	uint32_t personality, uid;
 	int fd = proc_open(getpid()), adj, exe;
 	struct stat a, b;
@@ -268,9 +268,6 @@ static void small_files_are_read(void **state)
 	assert_int_equal(auxv[n - 2], AT_NULL);
 	assert_int_equal(proc_oom_score_adj(fd, &adj), 0);
 	assert_int_equal(proc_loginuid(fd, &uid), 0);
-	prctl(PR_SET_TIMERSLACK, 77777);
-	assert_int_equal(proc_timerslack(fd, gettid(), &slack), 0);
-	assert_int_equal(slack, 77777);
 	assert_int_equal(proc_personality(fd, &personality), 0);
 	assert_int_equal(proc_link(fd, "cwd", *state, &link), 0);
 	assert_int_equal(stat(link, &a), 0);

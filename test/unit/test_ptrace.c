@@ -103,7 +103,6 @@ static void registers_round_trip(void **state)
 	assert_int_equal(ptrace_set_regs(pid, &regs), 0);
 	assert_int_equal(ptrace_get_xsave(pid, xsave, sizeof(xsave), &len), 0);
 	assert_true(len >= 576 && len < sizeof(xsave));
-	assert_int_equal(ptrace_set_xsave(pid, xsave, len), 0);
 	assert_int_equal(ptrace_get_xsave(pid, xsave, 512, &len), -ENOSPC);
 	assert_int_equal(ptrace_get_rseq(pid, &rseq), 0);
 	assert_true(!rseq.abi_va || rseq.signature == 0x53053053);
@@ -194,7 +193,6 @@ static void spins(void *arg, int ready)
 static void system_calls_are_stops(void **state)
 {
 	pid_t pid = stopped(spins, NULL);
-	struct __ptrace_syscall_info info;
 	struct ptrace_stop stop;
 
 	(void)state;
@@ -204,8 +202,6 @@ static void system_calls_are_stops(void **state)
 		if (stop.kind == PTRACE_STOP_EVENT)
 			continue; /* a late second interrupt */
 		assert_int_equal(stop.kind, PTRACE_STOP_SYSCALL);
-		assert_int_equal(ptrace_get_syscall_info(pid, &info), 0);
-		assert_true(info.op == PTRACE_SYSCALL_INFO_ENTRY || info.op == PTRACE_SYSCALL_INFO_EXIT);
 	}
 	child_end(pid);
 }

@@ -13,18 +13,23 @@
 static int spawn_and_wait(const char *path, const char *action)
 {
 	char *const argv[] = { (char *)path, NULL };
+	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attr;
 	sigset_t dfl;
 	int status, err;
 	pid_t pid;
 
-	/* thaw ignores SIGPIPE; its children should not */
+	/* thaw ignores these signals and holds the files of others; its children should not */
 	sigemptyset(&dfl);
 	sigaddset(&dfl, SIGPIPE);
+	sigaddset(&dfl, SIGXFSZ);
 	posix_spawnattr_init(&attr);
 	posix_spawnattr_setsigdefault(&attr, &dfl);
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGDEF);
-	err = posix_spawn(&pid, path, NULL, &attr, argv, environ);
+	posix_spawn_file_actions_init(&files);
+	posix_spawn_file_actions_addclosefrom_np(&files, STDERR_FILENO + 1);
+	err = posix_spawn(&pid, path, &files, &attr, argv, environ);
+	posix_spawn_file_actions_destroy(&files);
 	posix_spawnattr_destroy(&attr);
 	if (err)
 		return err_set(err, "--action-script: run %s", path);

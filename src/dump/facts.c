@@ -17,6 +17,21 @@ static const struct seize_task *seized(const struct dump *d, size_t i)
 	return d->seized->tasks[i];
 }
 
+/* linux/ptrace.h has it since 6.4 */
+#ifndef PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG
+#define PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG 0x4211
+#endif
+
+/* Its program gets our questions instead of the kernel. */
+static int check_dispatch(pid_t tid)
+{
+	uint64_t conf[4] = { 0 }; /* mode, selector, offset, length */
+
+	if (!ptrace((enum __ptrace_request)PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG, tid, sizeof(conf), conf) && conf[0])
+		return err_say(ENOTSUP, "dispatch of system calls to user space (prctl) is not supported yet");
+	return 0;
+}
+
 static bool signals_wait(const struct proc_status *s)
 {
 	return (s->sig_pnd | s->shd_pnd) & ~s->sig_blk;
@@ -39,6 +54,8 @@ static int dump_thread_facts(struct dump *d, struct dthread *k, struct dump_thre
 	if (err >= 0 && th->status.seccomp) /* thaw's questions might kill it */
 		err = err_say(ENOTSUP, "%s is not supported yet",
 			      th->status.seccomp == 1 ? "strict seccomp mode" : "a seccomp filter");
+	if (err >= 0)
+		err = check_dispatch(th->tid);
 	if (err >= 0)
 		err = regs_leave_rseq(th->tid, &k->regs);
 	if (err > 0)

@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -252,12 +253,31 @@ struct restore *restore_new(const struct opts *o)
 	return r;
 }
 
+/*
+ * Until the root ends. Signals that the user sends to thaw are for it; those of a terminal it has had already, if it
+ * is on it at all (and thaw passes them on to its engine as if a user had sent them).
+ */
 static int wait_for_root(const struct restore *r, int *ret_status)
 {
-	while (waitpid(r->root, ret_status, 0) < 0)
-		if (errno != EINTR)
-			return err_set(errno, "wait for task %d", r->root);
-	return 0;
+	static const int passed_on[] = { SIGINT, SIGTERM, SIGHUP };
+	siginfo_t info;
+	sigset_t set;
+	pid_t pid;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	for (size_t i = 0; i < ARRAY_LEN(passed_on); i++)
+		sigaddset(&set, passed_on[i]);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	for (size_t i = 0; i < ARRAY_LEN(passed_on); i++)
+		signal(passed_on[i], SIG_DFL); /* ignored ones would not wait for us */
+	while (!(pid = waitpid(r->root, ret_status, WNOHANG)) || (pid < 0 && errno == EINTR)) {
+		int sig = sigwaitinfo(&set, &info);
+
+		if (sig > 0 && sig != SIGCHLD && info.si_code <= 0 && !(sig == SIGINT && r->kinds.opts->shell_job))
+			kill(r->root, sig);
+	}
+	return pid < 0 ? err_set(errno, "wait for task %d", r->root) : 0;
 }
 
 static int run(void *arg)

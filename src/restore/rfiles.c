@@ -11,7 +11,7 @@
 #include "base/undo.h"
 #include "kind/terminal.h"
 
-enum { RANKS = 4 };
+enum { RANKS = 4, ENGINE_FDS = 256 };
 
 static const struct img_msgs *entries(const struct restoring *r)
 {
@@ -47,8 +47,8 @@ int rfiles_init(struct restoring *r)
 		return err_say(EMFILE,
 			       "the image has descriptor %u and %zu open files, but no more than %llu descriptors are allowed: raise the hard limit (ulimit -Hn)",
 			       top, entries(r)->n, (unsigned long long)lim.rlim_max);
-	/* some room for the engine's own between, as far as the limit allows */
-	f->base = (int)(top + 1 < 256 && lim.rlim_max > 4096 ? 256 : top + 1);
+	/* with some room for the engine's own between, as far as the limit allows */
+	f->base = (int)(top < ENGINE_FDS && lim.rlim_max > ENGINE_FDS + 64 + entries(r)->n ? ENGINE_FDS : top + 1);
 	f->nids = ids + 1;
 	f->fd_of = arena_alloc(r->a, f->nids * sizeof(*f->fd_of));
 	f->opening = arena_alloc(r->a, f->nids * sizeof(*f->opening));

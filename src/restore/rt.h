@@ -63,6 +63,10 @@ int rmemory_emit(struct restore *r, const struct snap_task *t, struct prog *p) m
 /* The last step before commit: the vdso goes to its place. */
 int rmemory_emit_vdso(struct restore *r, const struct snap_task *t, struct prog *p) must_check;
 
+/* birth.c: how a program begins, and how one ends that is not to live. */
+void birth_emit(struct restore *r, const struct rtask *k, struct prog *p);
+void birth_emit_death(struct restore *r, const struct rtask *k, struct prog *p);
+
 /* life.c: assembles the program of every task. */
 int life_assemble(struct restore *r) must_check;
 

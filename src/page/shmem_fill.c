@@ -71,7 +71,8 @@ static void *fill_thread(void *arg)
 		int err;
 
 		/* the caller knows why it is told to stop */
-		if (i >= f->n || atomic_load(&f->err) || *f->opts->stop || __atomic_load_n(f->opts->failed, __ATOMIC_RELAXED))
+		if (i >= f->n || atomic_load(&f->err) || *f->opts->stop ||
+		    __atomic_load_n(f->opts->failed, __ATOMIC_RELAXED))
 			return NULL;
 		err = fill_piece(f, &f->pieces[i]);
 		if (err < 0) {

@@ -57,7 +57,9 @@ static int32_t pid_max(void)
 {
 	auto_free char *text = NULL;
 
-	return io_slurp(AT_FDCWD, "/proc/sys/kernel/pid_max", &text) > 0 ? atoi(text) : PID_MAX_USUAL;
+	if (io_slurp(AT_FDCWD, "/proc/sys/kernel/pid_max", &text) <= 0)
+		return PID_MAX_USUAL;
+	return (int32_t)strtol(text, NULL, 10);
 }
 
 static bool is_free(int32_t id)

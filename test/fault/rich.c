@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A small tree that has a bit of everything, so that its images are of every type thaw writes: what the tests of damaged
- * images restore. Its files are relative to the working directory, the runner's own.
+ * A small tree that has a bit of everything, so that its images are of every type thaw writes: what the tests of
+ * damaged images restore. Its files are relative to the working directory, the runner's own.
  */
 #include "../kind/subject.h"
 

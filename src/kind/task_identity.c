@@ -90,10 +90,13 @@ static void emit_write(struct prog *p, const char *path, long long value)
 static int emit_proc(const TaskCoreEntry *tc, struct prog *p)
 {
 	int oom = 0, fd = proc_open(getpid()), r = fd;
-	uint32_t uid = UINT32_MAX;
+	uint32_t uid = UINT32_MAX, filter = COREDUMP_FILTER;
+	uint32_t want = tc->has_thaw_coredump_filter ? tc->thaw_coredump_filter : COREDUMP_FILTER;
 
 	if (r >= 0)
 		r = proc_oom_score_adj(fd, &oom);
+	if (r >= 0)
+		r = proc_coredump_filter(fd, &filter);
 	if (r >= 0)
 		r = proc_loginuid(fd, &uid);
 	if (fd >= 0)
@@ -102,8 +105,8 @@ static int emit_proc(const TaskCoreEntry *tc, struct prog *p)
 		return r;
 	if (tc->has_oom_score_adj && tc->oom_score_adj != oom)
 		emit_write(p, "/proc/self/oom_score_adj", tc->oom_score_adj);
-	if (tc->has_thaw_coredump_filter)
-		emit_write(p, "/proc/self/coredump_filter", tc->thaw_coredump_filter);
+	if (want != filter)
+		emit_write(p, "/proc/self/coredump_filter", want);
 	if (tc->has_loginuid && tc->loginuid != uid)
 		emit_write(p, "/proc/self/loginuid", tc->loginuid == UINT32_MAX ? -1 : (long long)tc->loginuid);
 	return 0;

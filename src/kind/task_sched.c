@@ -102,12 +102,13 @@ static int sched_emit_thread(struct restoring *r, const struct snap_task *t, siz
 {
 	const ThreadCoreEntry *e = t->cores[k]->thread_core;
 	const struct sched_param param = { .sched_priority = e->has_sched_prio ? (int)e->sched_prio : 0 };
+	uint64_t slack = e->has_thaw_timerslack_ns ? e->thaw_timerslack_ns : TIMERSLACK_NS;
 	int own_nice;
 
 	(void)r;
-	if (e->has_thaw_timerslack_ns) {
+	if ((uint64_t)prctl(PR_GET_TIMERSLACK) != slack) {
 		prog_label(p, "set the timer slack");
-		prog_sys(p, SYS_prctl, PR_SET_TIMERSLACK, e->thaw_timerslack_ns);
+		prog_sys(p, SYS_prctl, PR_SET_TIMERSLACK, slack);
 	}
 	if (e->has_sched_nice && nice_of(0, &own_nice) >= 0 && own_nice != e->sched_nice) {
 		prog_label(p, "set niceness %d", e->sched_nice);

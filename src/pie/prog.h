@@ -26,21 +26,21 @@
 #include <stdint.h>
 
 enum prog_op {
-	OP_NONE,     /* never assembled: running into zeroed memory is a failure, not a feature */
-	OP_JUMP,     /* go on at the record at arg0 */
-	OP_EXIT,     /* exit this thread with status arg0 (a helper) */
-	OP_SYSCALL,  /* nr(arg0..arg5); -4095..-1 is a failure unless PROG_MAY_FAIL */
-	OP_COPY,     /* memcpy(arg0, arg1, arg2) */
-	OP_BARRIER,  /* arrive at board barrier arg0 and wait until it opens */
-	OP_FORK,     /* make the task described by struct pie_fork at arg0 */
-	OP_REAP,     /* wait for child arg0 to end and reap it (a helper that has done its duty) */
-	OP_ZOMBIE,   /* wait until child arg0 is a zombie, leave it one */
-	OP_THREADS,  /* start arg1 threads from the struct pie_thread array at arg0 */
-	OP_TILES,    /* touch an AMX tile: only a thread that has used one has room for tile data in its registers */
-	OP_FILL,     /* fill memory as struct pie_fill at arg0 says */
-	OP_COMMIT,   /* the last barrier: wait for the engine's word, or end if the engine is gone */
-	OP_SIGRETURN,/* take the registers from the signal frame at arg0; the end of a restored thread */
-	OP_PARK,     /* dump: tell the tracer, wait for it; if it dies, go back by the frame at arg0 */
+	OP_NONE,    /* never assembled: running into zeroed memory is a failure, not a feature */
+	OP_JUMP,    /* go on at the record at arg0 */
+	OP_EXIT,    /* exit this thread with status arg0 (a helper) */
+	OP_SYSCALL, /* nr(arg0..arg5); -4095..-1 is a failure unless PROG_MAY_FAIL */
+	OP_COPY,    /* memcpy(arg0, arg1, arg2) */
+	OP_BARRIER, /* arrive at board barrier arg0 and wait until it opens */
+	OP_FORK,    /* make the task described by struct pie_fork at arg0 */
+	OP_REAP,    /* wait for child arg0 to end and reap it (a helper that has done its duty) */
+	OP_ZOMBIE,  /* wait until child arg0 is a zombie, leave it one */
+	OP_THREADS, /* start arg1 threads from the struct pie_thread array at arg0 */
+	OP_TILES,   /* touch an AMX tile: only a thread that has used one has room for tile data in its registers */
+	OP_FILL, /* fill memory as struct pie_fill at arg0 says; arg1: the record that maps its staging area, or 0 */
+	OP_COMMIT,    /* the last barrier: wait for the engine's word, or end if the engine is gone */
+	OP_SIGRETURN, /* take the registers from the signal frame at arg0; the end of a restored thread */
+	OP_PARK,      /* dump: tell the tracer, wait for it; if it dies, go back by the frame at arg0 */
 };
 
 enum prog_flag {

@@ -139,7 +139,8 @@ void birth_emit_death(struct restore *r, const struct rtask *k, struct prog *p)
 	}
 	if (code & 0x7f) {
 		prog_label(p, "end by signal %u", code & 0x7f);
-		prog_sys(p, SYS_prctl, PR_SET_DUMPABLE, 0); /* one core dump is enough, also for who gets it through a pipe */
+		prog_sys(p, SYS_prctl, PR_SET_DUMPABLE,
+			 0); /* one core dump is enough, also for who gets it through a pipe */
 		prog_sys(p, SYS_kill, (uint64_t)k->pid, code & 0x7f);
 		emit_mask(r, p, 0);
 	}

@@ -9,7 +9,7 @@ import box
 from box import Failed, Skipped
 from case import case
 
-WIDTH = 132           # columns, tabs to 8
+WIDTH = 120           # columns, tabs to 8
 ROW_WIDTH = 170       # of a row of a table, and of a line that a message runs out of: messages stay in one piece
 FILE_LINES = 350
 TEST_LINES = 750      # a unit test goes with the file it tests

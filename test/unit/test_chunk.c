@@ -22,7 +22,8 @@ static uint32_t any(uint32_t below)
 	return (uint32_t)(((uint64_t)seed * below) >> 32);
 }
 
-/* A task's memory from page FIRST on: where in the file each page is, and whether it lies in a mapping that may be huge. */
+/* A task's memory from page FIRST on: where in the file each page is, and whether it lies in a mapping that may be
+ * huge. */
 struct memory {
 	int32_t file_page[PAGES];
 	bool huge[PAGES], skipped[PAGES];
@@ -166,13 +167,14 @@ static void check(struct memory *m, struct prog_space *s)
 
 static void every_byte_once(void **state)
 {
-	static const uint32_t shape[][2] = { { 5, 3 }, { 2, 1 }, { 50, 4000 }, { 3000, 3 }, { 1, 20000 }, { 700, 700 } };
+	static const uint32_t shape[][2] = {{5, 3}, {2, 1}, {50, 4000}, {3000, 3}, {1, 20000}, {700, 700}};
 
 	(void)state;
 	for (seed = 1; seed < 61;) {
 		uint32_t round = seed;
 		struct arena *a = arena_new();
-		void *map = mmap(NULL, SPACE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		void *map =
+			mmap(NULL, SPACE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		struct prog_space s;
 		struct memory *m;
 

@@ -194,12 +194,12 @@ static void root_mapping(const struct pie_iov *v)
 		sys3(__NR_madvise, v->va, v->len, 4 /* MADV_DONTNEED */);
 }
 
-/* A userfaultfd that watches all huge ranges, or -1: nothing is lost but speed. */
-static int watch_ranges(const struct pie_fill *f)
+/* A userfaultfd that watches all huge ranges, or -1: nothing is lost but speed. staging: the record of its mapping. */
+static int watch_ranges(const struct pie_fill *f, const struct prog_rec *staging)
 {
 	const struct pie_iov *v = (const struct pie_iov *)f->ranges_va;
 	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_MOVE };
-	long fd = f->nranges ? sys1(__NR_userfaultfd, O_CLOEXEC) : -1;
+	long fd = staging && (uint64_t)staging->ret == f->staging_va ? sys1(__NR_userfaultfd, O_CLOEXEC) : -1;
 
 	if (fd < 0)
 		return -1;
@@ -235,7 +235,7 @@ long op_fill(struct pie_ctx *c, const struct prog_rec *rec, struct pie_fill *f)
 	for (uint32_t i = 0; i < PIE_MAX_FILES; i++)
 		w.fd[i] = 0;
 	c->board->task[c->task].fill_from_ns = (uint64_t)now_ns();
-	f->uffd = watch_ranges(f);
+	f->uffd = watch_ranges(f, (const struct prog_rec *)rec->arg[1]);
 	for (; started < f->nworkers && r >= 0; started += r > 0)
 		r = spawn(&w, started, &tid_at);
 	if (!started)

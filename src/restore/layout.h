@@ -26,7 +26,7 @@ struct layout {
 };
 
 /* Chooses everything; -ENOMEM when no gap is large enough. Reads /proc/self/maps. */
-int layout_choose(struct restoring *r, struct layout *ret) must_check;
+int layout_choose(struct restoring *r, uint32_t workers, struct layout *ret) must_check;
 /* A gap of len bytes in one task's address space (for a vdso that cannot stand where the image's stood). 0: none. */
 uint64_t layout_gap(const struct layout *l, const struct snap_task *t, uint64_t len);
 

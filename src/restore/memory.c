@@ -119,17 +119,19 @@ static struct chunk_rules rules_for(struct restore *r, const struct snap_task *t
 	return u;
 }
 
-/* Room in the hole in which page workers collect huge pages, for as long as filling takes. */
-static void emit_staging(const struct restore *r, bool there, struct prog *p)
+/*
+ * Room in the hole in which page workers collect huge pages, for as long as filling takes. Returns the record of the
+ * mapping: a task that may not have that much memory mapped (RLIMIT_AS) is filled in place.
+ */
+static struct prog_rec *emit_staging(const struct restore *r, struct prog *p)
 {
+	struct prog_rec *rec;
+
 	prog_label(p, "staging area for huge pages");
-	if (!there) {
-		prog_sys(p, SYS_munmap, r->lay.staging_va, r->lay.staging_len);
-		return;
-	}
-	prog_sys(p, SYS_mmap, r->lay.staging_va, r->lay.staging_len, PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, (uint64_t)-1, 0);
-	prog_sys(p, SYS_madvise, r->lay.staging_va, r->lay.staging_len, MADV_HUGEPAGE);
+	rec = prog_try(p, SYS_mmap, r->lay.staging_va, r->lay.staging_len, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, (uint64_t)-1, 0);
+	prog_try(p, SYS_madvise, r->lay.staging_va, r->lay.staging_len, MADV_HUGEPAGE);
+	return rec;
 }
 
 /* Twice as many numbers as workers, in case some are taken in the meantime. */
@@ -146,6 +148,7 @@ static void emit_fill(struct restore *r, const struct snap_task *t, struct prog 
 {
 	struct chunk_rules rules = rules_for(r, t);
 	struct pie_file file = { 0 };
+	struct prog_rec *staging = NULL;
 	struct pie_fill *f;
 	struct chunks c;
 	uint64_t va;
@@ -172,14 +175,15 @@ static void emit_fill(struct restore *r, const struct snap_task *t, struct prog 
 		f->nworkers = c.n;
 	give_ids(r, f);
 	if (c.nranges)
-		emit_staging(r, true, p);
+		staging = emit_staging(r, p);
 	prog_label(p, "fill memory from %s", file.name);
-	prog_do(p, OP_FILL, va);
-	if (c.nranges)
-		emit_staging(r, false, p);
+	prog_do(p, OP_FILL, va, staging ? prog_va(&r->space, staging) : 0);
+	prog_label(p, "staging area for huge pages");
+	if (staging)
+		prog_sys(p, SYS_munmap, r->lay.staging_va, r->lay.staging_len);
 }
 
-int rmemory_plan(struct restore *r)
+void rmemory_count(struct restore *r)
 {
 	const struct snap *s = r->snap;
 
@@ -187,7 +191,6 @@ int rmemory_plan(struct restore *r)
 		r->fill_bytes += snap_pages_bytes(&s->tasks[i]->pages);
 	for (size_t i = 0; i < s->nshmem; i++)
 		r->shmem_bytes += snap_pages_bytes(&s->shmem[i]->pages);
-	return vdso_place_plan(r);
 }
 
 int rmemory_emit(struct restore *r, const struct snap_task *t, struct prog *p)

@@ -25,6 +25,7 @@
 #include "restore/ids.h"
 #include "restore/rt.h"
 #include "restore/stats.h"
+#include "restore/vdso_place.h"
 
 static const uint64_t LARGE = 1u << 30, MEDIUM = 16u << 20;
 
@@ -69,6 +70,34 @@ static bool huge_pages_allowed(void)
 	return io_slurp(AT_FDCWD, "/sys/kernel/mm/transparent_hugepage/enabled", &text) > 0 && !strstr(text, "[never]");
 }
 
+static int check_tasks(struct restore *r)
+{
+	int err = 0;
+
+	for (size_t i = 0; err >= 0 && i < r->tree.n; i++) {
+		const struct rtask *k = r->tree.tasks[i];
+
+		for (size_t j = 0; err >= 0 && kind_tasks[j] && k->role == RTASK_ALIVE; j++)
+			if (kind_tasks[j]->check)
+				err = kind_tasks[j]->check(&r->kinds, k->t);
+		if (err < 0)
+			return err_ctx(err, "task %d (%s)", k->pid, snap_comm(k->t));
+	}
+	return 0;
+}
+
+static void plan_memory(struct restore *r)
+{
+	rmemory_count(r);
+	r->huge_pages = huge_pages_allowed();
+	r->workers = choose_workers(r);
+	if (r->workers)
+		log_info("parallel page restore with %u workers", r->workers);
+	else
+		log_info("serial page restore: %s",
+			 r->kinds.opts->parallel_restore == OPTS_SERIAL ? "asked for" : "less than 16 MiB");
+}
+
 int restore_stage_plan(void *ctx)
 {
 	struct restore *r = ctx;
@@ -80,29 +109,20 @@ int restore_stage_plan(void *ctx)
 		err = rfiles_init(&r->kinds);
 	if (err >= 0)
 		err = rfiles_check(&r->kinds);
-	for (size_t i = 0; err >= 0 && i < r->tree.n; i++)
-		for (size_t k = 0; err >= 0 && kind_tasks[k] && r->tree.tasks[i]->role == RTASK_ALIVE; k++)
-			if (kind_tasks[k]->check)
-				err = err_ctx(kind_tasks[k]->check(&r->kinds, r->tree.tasks[i]->t), "task %d (%s)",
-					      r->tree.tasks[i]->pid, snap_comm(r->tree.tasks[i]->t));
+	if (err >= 0)
+		err = check_tasks(r);
 	if (err >= 0)
 		err = xsave_layout_read(&r->xsave);
-	if (err >= 0)
-		err = layout_choose(&r->kinds, &r->lay);
-	if (err >= 0)
-		err = rmemory_plan(r);
 	if (err < 0)
 		return err;
-	r->huge_pages = huge_pages_allowed();
-	r->workers = choose_workers(r);
-	if (r->workers)
-		log_info("parallel page restore with %u workers", r->workers);
-	else
-		log_info("serial page restore: %s", r->kinds.opts->parallel_restore == OPTS_SERIAL ? "asked for" : "less than 16 MiB");
-	return ids_plan(r);
+	plan_memory(r);
+	err = layout_choose(&r->kinds, r->workers, &r->lay);
+	if (err >= 0)
+		err = vdso_place_plan(r);
+	return err < 0 ? err : ids_plan(r);
 }
 
-int restore_stage_files(void *ctx)
+static int restore_stage_files(void *ctx)
 {
 	struct restore *r = ctx;
 	int err = rfiles_open(&r->kinds);

@@ -50,13 +50,12 @@ struct restore {
 struct restore *restore_new(const struct opts *o);
 int restore_stage_load(void *ctx) must_check;
 int restore_stage_plan(void *ctx) must_check;
-int restore_stage_files(void *ctx) must_check;
 int restore_stage_assemble(void *ctx) must_check;
 
 /* ---- the parts ------------------------------------------------------------------------------- */
 
 /* memory.c: mappings, contents, protection of one task. */
-int rmemory_plan(struct restore *r) must_check;
+void rmemory_count(struct restore *r);
 /* Page workers for a task with so many bytes to fill; 0: it fills them itself. */
 uint32_t rmemory_workers(const struct restore *r, uint64_t bytes);
 int rmemory_emit(struct restore *r, const struct snap_task *t, struct prog *p) must_check;

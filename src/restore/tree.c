@@ -191,8 +191,9 @@ static int number(struct rtree *tree, struct arena *a)
 	struct rtask **order = arena_alloc(a, tree->n * sizeof(*order));
 	size_t n = 0;
 
-	/* a tree has a root: load refuses one without tasks */
-	order[n++] = tree->tasks[0]; // NOLINT(clang-analyzer-core.NullDereference)
+	if (!tree->n)
+		return err_say(EINVAL, "the image holds no task");
+	order[n++] = tree->tasks[0];
 	for (size_t i = 0; i < n; i++) {
 		struct rtask *k = order[i];
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The memory part of a task's program: map everything at its final address, fill
- * it, then give each mapping its protection and locks.
+ * it (fill.c), then give each mapping its protection and locks.
  *
  * Map first, fill second: page workers then take per-VMA locks only, and a
  * mapping's pages are read once, to where they stay. Contents come before
@@ -14,15 +14,12 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#include "page/chunk.h"
 #include "restore/rt.h"
 #include "restore/vdso_place.h"
 
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
 #endif
-
-enum { SERIAL_BELOW = 16 << 20 };
 
 static bool is_mapping(const VmaEntry *v)
 {
@@ -37,18 +34,11 @@ static bool has_pages(const struct snap_pages *p, size_t *at, uint64_t start, ui
 	return *at < p->nruns && p->runs[*at]->vaddr < end;
 }
 
-/* UFFDIO_MOVE wants private anonymous memory with the protection of the staging area. */
-static bool may_be_huge(const VmaEntry *v)
-{
-	return v->status & VMA_ANON_PRIVATE && !(v->status & VMA_AREA_VDSO) && !(v->flags & MAP_GROWSDOWN) &&
-	       !(v->has_madv && v->madv >> MADV_NOHUGEPAGE & 1);
-}
-
 static uint32_t fill_prot(const VmaEntry *v, bool filled)
 {
 	if (!filled || !(v->flags & MAP_PRIVATE))
 		return v->prot;
-	return may_be_huge(v) ? PROT_READ | PROT_WRITE : v->prot | PROT_WRITE;
+	return fill_may_be_huge(v) ? PROT_READ | PROT_WRITE : v->prot | PROT_WRITE;
 }
 
 static int emit_map(struct restore *r, const struct snap_task *t, const VmaEntry *v, uint32_t prot, struct prog *p)
@@ -87,112 +77,6 @@ static void emit_protection(const VmaEntry *v, uint32_t mapped_prot, struct prog
 	}
 }
 
-/* The workers a task gets out of the budget: its share by bytes, none when it is small. */
-uint32_t rmemory_workers(const struct restore *r, uint64_t bytes)
-{
-	uint64_t share;
-
-	if (!r->workers || bytes < SERIAL_BELOW)
-		return 0;
-	share = (bytes * r->workers + r->fill_bytes / 2) / r->fill_bytes;
-	return share < 1 ? 1 : share > r->workers ? r->workers : (uint32_t)share;
-}
-
-/* The mappings that may get huge pages, as the cutter wants them. */
-static struct chunk_rules rules_for(struct restore *r, const struct snap_task *t)
-{
-	const struct rvdso *vdso = &r->vdso[t->index];
-	struct pie_iov *huge = arena_alloc(r->kinds.a, t->mm->n_vmas * sizeof(*huge));
-	struct chunk_rules u = { .huge = huge };
-	bool wanted = r->huge_pages && !t->mm->thp_disabled;
-
-	for (size_t i = 0; wanted && i < t->mm->n_vmas; i++) {
-		const VmaEntry *v = t->mm->vmas[i];
-
-		if (is_mapping(v) && may_be_huge(v))
-			huge[u.nhuge++] = (struct pie_iov){ v->start, v->end - v->start };
-	}
-	if (vdso->plan.keep) {
-		u.skip_start = vdso->vdso->start;
-		u.skip_end = vdso->vdso->end;
-	}
-	return u;
-}
-
-/*
- * Room in the hole in which page workers collect huge pages, for as long as filling takes. Returns the record of the
- * mapping: a task that may not have that much memory mapped (RLIMIT_AS) is filled in place.
- */
-static struct prog_rec *emit_staging(const struct restore *r, struct prog *p)
-{
-	struct prog_rec *rec;
-
-	prog_label(p, "staging area for huge pages");
-	rec = prog_try(p, SYS_mmap, r->lay.staging_va, r->lay.staging_len, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, (uint64_t)-1, 0);
-	prog_try(p, SYS_madvise, r->lay.staging_va, r->lay.staging_len, MADV_HUGEPAGE);
-	return rec;
-}
-
-/* Twice as many numbers as workers, in case some are taken in the meantime. */
-static void give_ids(struct restore *r, struct pie_fill *f)
-{
-	f->ntids = f->nworkers * 2 < r->nspare_ids ? f->nworkers * 2 : r->nspare_ids;
-	if (!f->ntids)
-		return;
-	r->nspare_ids -= f->ntids;
-	f->tids_va = prog_data(&r->space, r->spare_ids + r->nspare_ids, f->ntids * sizeof(int32_t));
-}
-
-static void emit_fill(struct restore *r, const struct snap_task *t, struct prog *p)
-{
-	struct chunk_rules rules = rules_for(r, t);
-	struct pie_file file = { 0 };
-	struct prog_rec *staging = NULL;
-	struct pie_fill *f;
-	struct chunks c;
-	uint64_t va;
-
-	c = chunks_cut(&r->space, &t->pages, 0, &rules);
-	if (!c.n)
-		return;
-	snprintf(file.name, sizeof(file.name), "pages-%u.img", t->pages.pages_id);
-	f = prog_alloc(&r->space, sizeof(*f), &va);
-	*f = (struct pie_fill){
-		.chunks_va = c.va,
-		.nchunks = c.n,
-		.files_va = prog_data(&r->space, &file, sizeof(file)),
-		.nfiles = 1,
-		.stacks_va = layout_worker_stacks(&r->lay),
-		.nworkers = rmemory_workers(r, c.bytes),
-		.punch = r->kinds.opts->auto_dedup,
-		.dirfd = r->images_tfd,
-		.ranges_va = c.ranges_va,
-		.nranges = c.nranges,
-		.staging_va = r->lay.staging_va,
-	};
-	if (f->nworkers > c.n)
-		f->nworkers = c.n;
-	give_ids(r, f);
-	if (c.nranges)
-		staging = emit_staging(r, p);
-	prog_label(p, "fill memory from %s", file.name);
-	prog_do(p, OP_FILL, va, staging ? prog_va(&r->space, staging) : 0);
-	prog_label(p, "staging area for huge pages");
-	if (staging)
-		prog_sys(p, SYS_munmap, r->lay.staging_va, r->lay.staging_len);
-}
-
-void rmemory_count(struct restore *r)
-{
-	const struct snap *s = r->snap;
-
-	for (size_t i = 0; i < s->ntasks; i++)
-		r->fill_bytes += snap_pages_bytes(&s->tasks[i]->pages);
-	for (size_t i = 0; i < s->nshmem; i++)
-		r->shmem_bytes += snap_pages_bytes(&s->shmem[i]->pages);
-}
-
 int rmemory_emit(struct restore *r, const struct snap_task *t, struct prog *p)
 {
 	size_t n = t->mm->n_vmas, at = 0;
@@ -211,7 +95,7 @@ int rmemory_emit(struct restore *r, const struct snap_task *t, struct prog *p)
 		emit_advice(v, p);
 	}
 	vdso_place_emit_map(r, t, p);
-	emit_fill(r, t, p);
+	fill_emit(r, t, p);
 	for (size_t i = 0; i < n; i++) {
 		const VmaEntry *v = t->mm->vmas[i];
 

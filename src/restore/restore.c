@@ -7,12 +7,12 @@
 #include "restore/restore.h"
 
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 
+#include "base/cleanup.h"
 #include "base/cleanup.h"
 #include "base/guard.h"
 #include "base/io.h"
@@ -27,7 +27,7 @@
 #include "restore/stats.h"
 #include "restore/vdso_place.h"
 
-static const uint64_t LARGE = 1u << 30, MEDIUM = 16u << 20;
+enum { SERIAL_BELOW = 16 << 20 };
 
 int restore_stage_load(void *ctx)
 {
@@ -41,33 +41,6 @@ int restore_stage_load(void *ctx)
 	if (err >= 0)
 		err = snap_check(r->snap);
 	return err;
-}
-
-/* How many page workers this machine and this image deserve. */
-static uint32_t choose_workers(const struct restore *r)
-{
-	uint64_t bytes = r->fill_bytes + r->shmem_bytes;
-	int asked = r->kinds.opts->parallel_restore;
-	cpu_set_t set;
-	uint32_t cpus = 1, most;
-
-	if (asked == OPTS_SERIAL || bytes < MEDIUM)
-		return 0;
-	if (asked > 0)
-		return (uint32_t)asked < LAYOUT_WORKERS ? (uint32_t)asked : LAYOUT_WORKERS;
-	if (!sched_getaffinity(0, sizeof(set), &set))
-		cpus = (uint32_t)CPU_COUNT(&set);
-	most = bytes < LARGE ? 4 : cpus / 2 > 16 ? cpus / 2 : 16;
-	most = most < LAYOUT_WORKERS ? most : LAYOUT_WORKERS;
-	return cpus < most ? cpus : most;
-}
-
-/* With THP off altogether, moving would only cost. */
-static bool huge_pages_allowed(void)
-{
-	auto_free char *text = NULL;
-
-	return io_slurp(AT_FDCWD, "/sys/kernel/mm/transparent_hugepage/enabled", &text) > 0 && !strstr(text, "[never]");
 }
 
 static int check_tasks(struct restore *r)
@@ -84,18 +57,6 @@ static int check_tasks(struct restore *r)
 			return err_ctx(err, "task %d (%s)", k->pid, snap_comm(k->t));
 	}
 	return 0;
-}
-
-static void plan_memory(struct restore *r)
-{
-	rmemory_count(r);
-	r->huge_pages = huge_pages_allowed();
-	r->workers = choose_workers(r);
-	if (r->workers)
-		log_info("parallel page restore with %u workers", r->workers);
-	else
-		log_info("serial page restore: %s",
-			 r->kinds.opts->parallel_restore == OPTS_SERIAL ? "asked for" : "less than 16 MiB");
 }
 
 int restore_stage_plan(void *ctx)
@@ -115,7 +76,7 @@ int restore_stage_plan(void *ctx)
 		err = xsave_layout_read(&r->xsave);
 	if (err < 0)
 		return err;
-	plan_memory(r);
+	fill_plan(r);
 	err = layout_choose(&r->kinds, r->workers, &r->lay);
 	if (err >= 0)
 		err = vdso_place_plan(r);
@@ -168,7 +129,7 @@ static int stage_fill(void *ctx)
 		jobs[n++] = (struct shmem_job){ r->snap->shmem[i], fd };
 	}
 	err = shmem_fill(r->imgs_fd, jobs, n,
-			 &(struct shmem_fill_opts){ .nthreads = r->shmem_bytes < MEDIUM ? 1 : r->workers,
+			 &(struct shmem_fill_opts){ .nthreads = r->shmem_bytes < SERIAL_BELOW ? 1 : r->workers,
 						    .punch = r->kinds.opts->auto_dedup, .needed = ids_needed, .ctx = r,
 						    .stop = guard_flag(), .failed = &r->board->failed,
 						    .unpunched = &r->board->unpunched },

@@ -54,10 +54,16 @@ int restore_stage_assemble(void *ctx) must_check;
 
 /* ---- the parts ------------------------------------------------------------------------------- */
 
-/* memory.c: mappings, contents, protection of one task. */
-void rmemory_count(struct restore *r);
+/* fill.c: contents of private memory. */
+/* Counts the bytes and chooses the number of workers for the whole tree; logs the choice. */
+void fill_plan(struct restore *r);
 /* Page workers for a task with so many bytes to fill; 0: it fills them itself. */
-uint32_t rmemory_workers(const struct restore *r, uint64_t bytes);
+uint32_t fill_workers(const struct restore *r, uint64_t bytes);
+/* UFFDIO_MOVE wants private anonymous memory with the protection of the staging area. */
+bool fill_may_be_huge(const VmaEntry *v);
+void fill_emit(struct restore *r, const struct snap_task *t, struct prog *p);
+
+/* memory.c: mappings, contents, protection of one task. */
 int rmemory_emit(struct restore *r, const struct snap_task *t, struct prog *p) must_check;
 /* The last step before commit: the vdso goes to its place. */
 int rmemory_emit_vdso(struct restore *r, const struct snap_task *t, struct prog *p) must_check;

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The contents of private memory: how many page workers there are, what each task
+ * gets of them, and the OP_FILL of its program.
+ */
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "page/chunk.h"
+#include "restore/rt.h"
+#include "restore/vdso_place.h"
+
+enum { SERIAL_BELOW = 16 << 20, LARGE = 1 << 30 };
+
+/* UFFDIO_MOVE wants private anonymous memory with the protection of the staging area. */
+bool fill_may_be_huge(const VmaEntry *v)
+{
+	return v->status & VMA_ANON_PRIVATE && !(v->status & VMA_AREA_VDSO) && !(v->flags & MAP_GROWSDOWN) &&
+	       !(v->has_madv && v->madv >> MADV_NOHUGEPAGE & 1);
+}
+
+static void count_bytes(struct restore *r)
+{
+	const struct snap *s = r->snap;
+
+	for (size_t i = 0; i < s->ntasks; i++)
+		r->fill_bytes += snap_pages_bytes(&s->tasks[i]->pages);
+	for (size_t i = 0; i < s->nshmem; i++)
+		r->shmem_bytes += snap_pages_bytes(&s->shmem[i]->pages);
+}
+
+/* How many page workers this machine and this image deserve. */
+static uint32_t choose_workers(const struct restore *r)
+{
+	uint64_t bytes = r->fill_bytes + r->shmem_bytes;
+	int asked = r->kinds.opts->parallel_restore;
+	cpu_set_t set;
+	uint32_t cpus = 1, most;
+
+	if (asked == OPTS_SERIAL || bytes < SERIAL_BELOW)
+		return 0;
+	if (asked > 0)
+		return (uint32_t)asked < LAYOUT_WORKERS ? (uint32_t)asked : LAYOUT_WORKERS;
+	if (!sched_getaffinity(0, sizeof(set), &set))
+		cpus = (uint32_t)CPU_COUNT(&set);
+	most = bytes < LARGE ? 4 : cpus / 2 > 16 ? cpus / 2 : 16;
+	most = most < LAYOUT_WORKERS ? most : LAYOUT_WORKERS;
+	return cpus < most ? cpus : most;
+}
+
+/* With THP off altogether, moving would only cost. */
+static bool huge_pages_allowed(void)
+{
+	auto_free char *text = NULL;
+
+	return io_slurp(AT_FDCWD, "/sys/kernel/mm/transparent_hugepage/enabled", &text) > 0 && !strstr(text, "[never]");
+}
+
+void fill_plan(struct restore *r)
+{
+	count_bytes(r);
+	r->huge_pages = huge_pages_allowed();
+	r->workers = choose_workers(r);
+	if (r->workers)
+		log_info("parallel page restore with %u workers", r->workers);
+	else
+		log_info("serial page restore: %s",
+			 r->kinds.opts->parallel_restore == OPTS_SERIAL ? "asked for" : "less than 16 MiB");
+}
+
+/* The workers a task gets out of the budget: its share by bytes, none when it is small. */
+uint32_t fill_workers(const struct restore *r, uint64_t bytes)
+{
+	uint64_t share;
+
+	if (!r->workers || bytes < SERIAL_BELOW)
+		return 0;
+	share = (bytes * r->workers + r->fill_bytes / 2) / r->fill_bytes;
+	return share < 1 ? 1 : share > r->workers ? r->workers : (uint32_t)share;
+}
+
+/* The mappings that may get huge pages, as the cutter wants them. */
+static struct chunk_rules rules_for(struct restore *r, const struct snap_task *t)
+{
+	const struct rvdso *vdso = &r->vdso[t->index];
+	struct pie_iov *huge = arena_alloc(r->kinds.a, t->mm->n_vmas * sizeof(*huge));
+	struct chunk_rules u = { .huge = huge };
+	bool wanted = r->huge_pages && !t->mm->thp_disabled;
+
+	for (size_t i = 0; wanted && i < t->mm->n_vmas; i++) {
+		const VmaEntry *v = t->mm->vmas[i];
+
+		if (fill_may_be_huge(v))
+			huge[u.nhuge++] = (struct pie_iov){ v->start, v->end - v->start };
+	}
+	if (vdso->plan.keep) {
+		u.skip_start = vdso->vdso->start;
+		u.skip_end = vdso->vdso->end;
+	}
+	return u;
+}
+
+/*
+ * Room in the hole in which page workers collect huge pages, for as long as filling takes. Returns the record of the
+ * mapping: a task that may not have that much memory mapped (RLIMIT_AS) is filled in place.
+ */
+static struct prog_rec *emit_staging(const struct restore *r, struct prog *p)
+{
+	struct prog_rec *rec;
+
+	prog_label(p, "staging area for huge pages");
+	rec = prog_try(p, SYS_mmap, r->lay.staging_va, r->lay.staging_len, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, (uint64_t)-1, 0);
+	prog_try(p, SYS_madvise, r->lay.staging_va, r->lay.staging_len, MADV_HUGEPAGE);
+	return rec;
+}
+
+/* Twice as many numbers as workers, in case some are taken in the meantime. */
+static void give_ids(struct restore *r, struct pie_fill *f)
+{
+	f->ntids = f->nworkers * 2 < r->nspare_ids ? f->nworkers * 2 : r->nspare_ids;
+	if (!f->ntids)
+		return;
+	r->nspare_ids -= f->ntids;
+	f->tids_va = prog_data(&r->space, r->spare_ids + r->nspare_ids, f->ntids * sizeof(int32_t));
+}
+
+void fill_emit(struct restore *r, const struct snap_task *t, struct prog *p)
+{
+	struct chunk_rules rules = rules_for(r, t);
+	struct pie_file file = { 0 };
+	struct prog_rec *staging = NULL;
+	struct pie_fill *f;
+	struct chunks c;
+	uint64_t va;
+
+	c = chunks_cut(&r->space, &t->pages, 0, &rules);
+	if (!c.n)
+		return;
+	snprintf(file.name, sizeof(file.name), "pages-%u.img", t->pages.pages_id);
+	f = prog_alloc(&r->space, sizeof(*f), &va);
+	*f = (struct pie_fill){
+		.chunks_va = c.va,
+		.nchunks = c.n,
+		.files_va = prog_data(&r->space, &file, sizeof(file)),
+		.nfiles = 1,
+		.stacks_va = layout_worker_stacks(&r->lay),
+		.nworkers = fill_workers(r, c.bytes),
+		.punch = r->kinds.opts->auto_dedup,
+		.dirfd = r->images_tfd,
+		.ranges_va = c.ranges_va,
+		.nranges = c.nranges,
+		.staging_va = r->lay.staging_va,
+	};
+	if (f->nworkers > c.n)
+		f->nworkers = c.n;
+	give_ids(r, f);
+	if (c.nranges)
+		staging = emit_staging(r, p);
+	prog_label(p, "fill memory from %s", file.name);
+	prog_do(p, OP_FILL, va, staging ? prog_va(&r->space, staging) : 0);
+	prog_label(p, "staging area for huge pages");
+	if (staging)
+		prog_sys(p, SYS_munmap, r->lay.staging_va, r->lay.staging_len);
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What dump, restore and `thaw cuda` see of the GPU agent (gpu_agent.h): a connection,
+ * and steps that work on CUDA processes by PID.
+ *
+ * The driver's checkpoint interface can be called from any process with libcuda and
+ * takes 0.1 s and a context to get going. So one agent does it for all, from one
+ * thread per target, and thaw itself never loads the driver. A step is started, and
+ * waited for: all targets of a tree are in work at once.
+ */
+#ifndef GPU_GPU_CLIENT_H
+#define GPU_GPU_CLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+/* As the driver numbers them (CUprocessState), and NONE: no CUDA process. */
+enum gpu_state { GPU_RUNNING, GPU_LOCKED, GPU_CHECKPOINTED, GPU_FAILED, GPU_NONE };
+
+enum gpu_step { GPU_LOCK, GPU_CHECKPOINT, GPU_RESTORE, GPU_UNLOCK };
+
+enum { GPU_UUID_LEN = 16, GPU_MOST = 32 };
+
+/* Which GPU takes the place of which (--gpu-map); n 0: each stays itself. */
+struct gpu_map {
+	size_t n;
+	struct gpu_pair {
+		uint8_t from[GPU_UUID_LEN], to[GPU_UUID_LEN];
+	} pair[GPU_MOST];
+};
+
+struct gpu_client;
+
+/*
+ * Connects to the agent of this user, which is started when there is none. socket: its path, NULL: the usual one.
+ * -ENOENT with a sentence when this machine has no driver, -ENOTSUP when it is older than 570.
+ */
+int gpu_client_open(const char *socket, struct gpu_client **ret) must_check;
+/* Closing takes back nothing: what was locked stays locked. */
+void gpu_client_close(struct gpu_client *c);
+
+int gpu_client_state(struct gpu_client *c, pid_t pid, enum gpu_state *ret) must_check;
+/* The thread of pid that must be able to run while the driver works on it. */
+int gpu_client_restore_tid(struct gpu_client *c, pid_t pid, pid_t *ret) must_check;
+
+/*
+ * Starts one step for one process; several may be on their way. timeout_ms: how long to wait for the driver, 0: no
+ * limit. Not thread-safe: one client is one thread's.
+ */
+int gpu_client_start(struct gpu_client *c, enum gpu_step step, pid_t pid, uint32_t timeout_ms,
+		     const struct gpu_map *map, uint32_t *ret_ticket) must_check;
+/*
+ * Waits for a step. -ETIMEDOUT when the driver has not answered, -EPIPE when the agent is gone; both leave the process
+ * in a state that gpu_client_state() of a new connection tells. ret_ns (or NULL): what the driver took.
+ */
+int gpu_client_wait(struct gpu_client *c, uint32_t ticket, uint64_t *ret_ns) must_check;
+/* A descriptor that polls readable when an answer has come, and whether that of ticket has. */
+int gpu_client_fd(const struct gpu_client *c);
+bool gpu_client_done(struct gpu_client *c, uint32_t ticket);
+
+#endif

@@ -34,7 +34,7 @@ long op_reap(struct pie_ctx *c, int32_t pid);
 long op_zombie(struct pie_ctx *c, int32_t pid);
 long op_threads(struct pie_ctx *c, const struct pie_thread *t, uint64_t n);
 
-/* page_worker.c */
+/* page_worker.c; page_worker.h for its parts */
 long op_fill(struct pie_ctx *c, const struct prog_rec *rec, struct pie_fill *f);
 
 /* blob.c */

@@ -186,14 +186,12 @@ static int check_end(const struct rtask *k)
 }
 
 /* Sorts tree->tasks so that each follows its creator, and numbers them. */
-static int number(struct rtree *tree, struct arena *a)
+static int number(struct rtree *tree, struct rtask *root, struct arena *a)
 {
 	struct rtask **order = arena_alloc(a, tree->n * sizeof(*order));
 	size_t n = 0;
 
-	if (!tree->n)
-		return err_say(EINVAL, "the image holds no task");
-	order[n++] = tree->tasks[0];
+	order[n++] = root;
 	for (size_t i = 0; i < n; i++) {
 		struct rtask *k = order[i];
 
@@ -209,22 +207,22 @@ static int number(struct rtree *tree, struct arena *a)
 	return 0;
 }
 
-static void add_task(struct restoring *r, struct rtree *tree, const struct snap_task *t)
+static struct rtask *add_task(struct restoring *r, struct rtree *tree, const struct snap_task *t, struct rtask *parent)
 {
 	struct rtask *k = rtask_new(r, t->zombie ? RTASK_ZOMBIE : RTASK_ALIVE, (int32_t)t->pst->pid);
 
 	k->t = t;
 	k->pgid = (int32_t)t->pst->pgid;
 	k->sid = (int32_t)t->pst->sid;
-	k->parent = t->parent ? tree->tasks[t->parent->index] : NULL;
+	k->parent = parent;
 	if (!t->zombie)
 		tree->nthreads += t->ncores;
 	arena_add(r->a, &tree->tasks, &tree->n, k);
+	return k;
 }
 
-static int place_all(struct restoring *r, struct rtree *tree)
+static int place_all(struct restoring *r, struct rtree *tree, const struct rtask *root)
 {
-	const struct rtask *root = tree->tasks[0];
 	int err = 0;
 
 	for (size_t i = 0, n = tree->n; err >= 0 && i < n; i++) {
@@ -243,16 +241,20 @@ static int place_all(struct restoring *r, struct rtree *tree)
 
 int rtree_build(struct restoring *r, struct rtree *ret_tree)
 {
+	struct rtask **made = arena_alloc(r->a, (r->snap->ntasks + 1) * sizeof(*made));
 	struct rtree tree = { 0 };
 	int err;
 
-	for (size_t i = 0; i < r->snap->ntasks; i++)
-		add_task(r, &tree, r->snap->tasks[i]);
-	err = place_all(r, &tree);
+	for (size_t i = 0; i < r->snap->ntasks; i++) {
+		const struct snap_task *t = r->snap->tasks[i];
+
+		made[i] = add_task(r, &tree, t, t->parent ? made[t->parent->index] : NULL);
+	}
+	err = place_all(r, &tree, made[0]);
 	if (err >= 0)
 		err = add_groups(r, &tree);
 	if (err >= 0)
-		err = number(&tree, r->a);
+		err = number(&tree, made[0], r->a);
 	if (err >= 0)
 		*ret_tree = tree;
 	return err;

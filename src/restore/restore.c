@@ -13,7 +13,6 @@
 #include <sys/wait.h>
 
 #include "base/cleanup.h"
-#include "base/cleanup.h"
 #include "base/guard.h"
 #include "base/io.h"
 #include "base/log.h"

@@ -97,6 +97,22 @@ void imgdir_close(struct imgdir *d)
 	}
 }
 
+size_t imgdir_depth(const struct imgdir *d)
+{
+	size_t n = 0;
+
+	for (; d; d = d->parent)
+		n++;
+	return n;
+}
+
+const struct imgdir *imgdir_at(const struct imgdir *d, size_t depth)
+{
+	while (depth--)
+		d = d->parent;
+	return d;
+}
+
 static int file_order(const void *pa, const void *pb)
 {
 	const struct imgdir_file *a = pa, *b = pb;

@@ -28,6 +28,10 @@ struct imgdir {
 /* Opens path (relative to atfd) and, along its `parent` symbolic links, all that it builds upon. */
 int imgdir_open(int atfd, const char *path, struct arena *a, struct imgdir **ret) must_check;
 void imgdir_close(struct imgdir *d);
+/* How many directories there are: 1 without a parent. */
+size_t imgdir_depth(const struct imgdir *d);
+/* The one that many steps up the chain. */
+const struct imgdir *imgdir_at(const struct imgdir *d, size_t depth);
 
 /* One file in the directory that has a name of ours. */
 struct imgdir_file {

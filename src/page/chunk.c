@@ -61,7 +61,6 @@ static void put(struct cutter *c, uint64_t va, uint64_t off, uint32_t len, uint3
 		return;
 	c->open.huge = 1;
 	flush(c);
-	add_range(c, va, len);
 }
 
 /* How much from va on, at most left, are whole 2 MiB ranges of one mapping that may have huge pages. */
@@ -93,39 +92,68 @@ static uint64_t piece_len(const struct cutter *c, uint64_t va, uint64_t left)
 	return len < left ? len : left;
 }
 
-static void cut(struct cutter *c, const struct snap_pages *p, uint32_t file)
+/* The next piece of an extent at va: its length, and whether it is huge. */
+static uint64_t next_len(struct cutter *c, uint64_t va, uint64_t left, bool *ret_huge)
 {
-	uint64_t off = 0;
+	uint64_t huge = huge_len(c, va, left);
 
-	for (size_t i = 0; i < p->nruns; i++) {
-		uint64_t va = p->runs[i]->vaddr, left = p->runs[i]->nr_pages * SNAP_PAGE;
-
-		if (!(p->runs[i]->flags & PE_PRESENT))
-			continue;
-		while (left) {
-			uint64_t huge = huge_len(c, va, left), len = huge ? huge : piece_len(c, va, left);
-
-			if (va < c->rules->skip_start || va >= c->rules->skip_end)
-				put(c, va, off, (uint32_t)len, file, huge != 0);
-			va += len;
-			off += len;
-			left -= len;
-		}
-	}
-	flush(c);
+	*ret_huge = huge != 0;
+	return huge ? huge : piece_len(c, va, left);
 }
 
-struct chunks chunks_cut(struct prog_space *s, const struct snap_pages *p, uint32_t file,
-			 const struct chunk_rules *rules)
+static void cut_extent(struct cutter *c, const struct snap_extent *e, uint32_t file)
+{
+	uint64_t len;
+	bool huge;
+
+	for (uint64_t done = 0; done < e->len; done += len) {
+		uint64_t va = e->va + done;
+
+		len = next_len(c, va, e->len - done, &huge);
+		if (va < c->rules->skip_start || va >= c->rules->skip_end)
+			put(c, va, e->off + done, (uint32_t)len, file, huge);
+	}
+}
+
+/* One file after the other: what follows each other in one may lie apart in memory, with other files' pages between. */
+static void cut(struct cutter *c, const struct snap_pages *p)
+{
+	for (uint32_t k = 0; k < p->nsources; k++) {
+		c->huge_at = 0;
+		for (size_t i = 0; i < p->nextents; i++)
+			if (p->extents[i].source == k)
+				cut_extent(c, &p->extents[i], k);
+		flush(c);
+	}
+}
+
+/* The ranges of all huge chunks, by address. */
+static void collect_ranges(struct cutter *c, const struct snap_pages *p)
+{
+	uint64_t len;
+	bool huge;
+
+	c->huge_at = 0;
+	for (size_t i = 0; i < p->nextents; i++)
+		for (uint64_t done = 0; done < p->extents[i].len; done += len) {
+			len = next_len(c, p->extents[i].va + done, p->extents[i].len - done, &huge);
+			if (huge)
+				add_range(c, p->extents[i].va + done, len);
+		}
+}
+
+struct chunks chunks_cut(struct prog_space *s, const struct snap_pages *p, const struct chunk_rules *rules)
 {
 	struct cutter c = { .rules = rules }, w = { .rules = rules };
 	struct chunks out;
 
-	cut(&c, p, file);
+	cut(&c, p);
+	collect_ranges(&c, p);
 	w.iovs = prog_alloc(s, c.niovs * sizeof(*w.iovs), &w.iovs_va);
 	w.chunks = prog_alloc(s, c.nchunks * sizeof(*w.chunks), &out.va);
 	w.ranges = prog_alloc(s, c.nranges * sizeof(*w.ranges), &out.ranges_va);
-	cut(&w, p, file);
+	cut(&w, p);
+	collect_ranges(&w, p);
 	out.n = w.nchunks;
 	out.bytes = w.bytes;
 	out.nranges = w.nranges;

@@ -32,10 +32,9 @@ struct chunk_rules {
 };
 
 /*
- * Cuts the present pages of p, whose bytes lie in file number `file` one after
- * another, into chunks in the space.
+ * Cuts the extents of p (snap_chain()) into chunks in the space; a chunk's file is the number of
+ * its source in p. The bytes of each extent lie one after another.
  */
-struct chunks chunks_cut(struct prog_space *s, const struct snap_pages *p, uint32_t file,
-			 const struct chunk_rules *rules);
+struct chunks chunks_cut(struct prog_space *s, const struct snap_pages *p, const struct chunk_rules *rules);
 
 #endif

@@ -86,26 +86,21 @@ static void *fill_thread(void *arg)
 	}
 }
 
-static size_t cut(const struct shmem_job *job, int file, struct piece *out)
+/* files: of the object's sources. out NULL: only counts. */
+static size_t cut(const struct shmem_job *job, const int *files, struct piece *out)
 {
 	const struct snap_pages *p = &job->obj->pages;
-	uint64_t off = 0;
 	size_t n = 0;
 
-	for (size_t i = 0; i < p->nruns; i++) {
-		uint64_t at = p->runs[i]->vaddr, left = p->runs[i]->nr_pages * SNAP_PAGE;
+	for (size_t i = 0; i < p->nextents; i++) {
+		const struct snap_extent *e = &p->extents[i];
+		uint64_t len;
 
-		if (!(p->runs[i]->flags & PE_PRESENT))
-			continue;
-		while (left) {
-			uint64_t len = left < PIECE ? left : PIECE;
-
+		for (uint64_t done = 0; done < e->len; done += len, n++) {
+			len = e->len - done < PIECE ? e->len - done : PIECE;
 			if (out)
-				out[n] = (struct piece){ job, file, p->pages_id, at, off, len };
-			n++;
-			at += len;
-			off += len;
-			left -= len;
+				out[n] = (struct piece){ job, files[e->source], p->sources[e->source].pages_id,
+							 e->va + done, e->off + done, len };
 		}
 	}
 	return n;
@@ -126,54 +121,57 @@ static int run(struct fill *f)
 	return atomic_load(&f->err) ? err_adopt(-atomic_load(&f->err), f->why) : 0;
 }
 
-/* -1: the object has no pages, and maybe no file. */
-static int open_pages(int dirfd, const struct snap_pages *p, bool punch, int *ret_fd)
+static int open_pages(const struct imgdir *dir, const struct snap_source *s, bool punch)
 {
+	int dirfd = imgdir_at(dir, s->depth)->dirfd, fd = -1;
 	char name[IMG_NAME_LEN];
-	int fd = -1;
 
-	*ret_fd = -1;
-	if (!p->nruns)
-		return 0;
-	img_name(name, IMG_PAGES, p->pages_id);
+	img_name(name, IMG_PAGES, s->pages_id);
 	/* not to be able to punch is no reason not to restore */
 	if (punch)
 		fd = openat(dirfd, name, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC);
-	*ret_fd = fd;
-	return fd < 0 ? err_set(errno, "open %s", name) : 0;
+	return fd < 0 ? err_set(errno, "open %s", name) : fd;
 }
 
 static int cut_and_run(struct fill *f, const struct shmem_job *jobs, size_t njobs, const int *files)
 {
-	size_t total = 0;
+	size_t total = 0, at = 0;
 	int err;
 
 	for (size_t i = 0; i < njobs; i++)
-		total += cut(&jobs[i], files[i], NULL);
+		total += cut(&jobs[i], NULL, NULL);
 	if (!total)
 		return 0;
 	f->pieces = calloc(total, sizeof(*f->pieces));
 	if (!f->pieces)
 		return err_set(ENOMEM, "fill shared memory");
-	for (size_t i = 0; i < njobs; i++)
-		f->n += cut(&jobs[i], files[i], f->pieces + f->n);
+	for (size_t i = 0; i < njobs; at += jobs[i++].obj->pages.nsources)
+		f->n += cut(&jobs[i], files + at, f->pieces + f->n);
 	err = run(f);
 	free(f->pieces);
 	return err;
 }
 
-int shmem_fill(int dirfd, const struct shmem_job *jobs, size_t njobs, const struct shmem_fill_opts *o,
-	       _Atomic uint64_t *done)
+int shmem_fill(const struct imgdir *dir, const struct shmem_job *jobs, size_t njobs,
+	       const struct shmem_fill_opts *o, _Atomic uint64_t *done)
 {
 	struct fill f = { .opts = o, .done = done, .lock = PTHREAD_MUTEX_INITIALIZER };
-	auto_free int *files = calloc(njobs + 1, sizeof(int));
-	size_t n = 0;
-	int err = files ? 0 : err_set(ENOMEM, "fill shared memory");
+	auto_free int *files = NULL; /* every source of the first job, then of the second, ... */
+	size_t most = 1, n = 0;
+	int err;
 
-	for (; err >= 0 && n < njobs; n++)
-		err = open_pages(dirfd, &jobs[n].obj->pages, o->punch, &files[n]);
+	for (size_t i = 0; i < njobs; i++)
+		most += jobs[i].obj->pages.nsources;
+	files = calloc(most, sizeof(int));
+	err = files ? 0 : err_set(ENOMEM, "fill shared memory");
+	for (size_t i = 0; i < njobs; i++)
+		for (size_t k = 0; err >= 0 && k < jobs[i].obj->pages.nsources; k++) {
+			err = open_pages(dir, &jobs[i].obj->pages.sources[k], o->punch);
+			if (err >= 0)
+				files[n++] = err;
+		}
 	if (err >= 0)
 		err = cut_and_run(&f, jobs, njobs, files);
 	while (n)

@@ -7,6 +7,7 @@
 #ifndef PAGE_SHMEM_FILL_H
 #define PAGE_SHMEM_FILL_H
 
+#include "img/imgdir.h"
 #include "snap/snap.h"
 
 struct shmem_job {
@@ -27,9 +28,9 @@ struct shmem_fill_opts {
 
 /*
  * Reads the pages of all objects into place with o->nthreads threads (0, 1: the
- * caller alone). punch: free them in the image behind. *done counts bytes.
+ * caller alone), from the directory and those that it builds upon. punch: free them there behind. *done counts bytes.
  */
-int shmem_fill(int dirfd, const struct shmem_job *jobs, size_t njobs, const struct shmem_fill_opts *o,
+int shmem_fill(const struct imgdir *dir, const struct shmem_job *jobs, size_t njobs, const struct shmem_fill_opts *o,
 	       _Atomic uint64_t *done) must_check;
 
 #endif

@@ -17,9 +17,9 @@ static int file_of(struct page_worker *w, uint32_t file, uint64_t off)
 	if (!w->fd[file]) {
 		/* not to be able to punch is no reason not to restore */
 		if (w->f->punch)
-			fd = sys4(__NR_openat, w->f->dirfd, names[file].name, O_RDWR | O_CLOEXEC, 0);
+			fd = sys4(__NR_openat, names[file].dirfd, names[file].name, O_RDWR | O_CLOEXEC, 0);
 		if (fd < 0)
-			fd = sys4(__NR_openat, w->f->dirfd, names[file].name, O_RDONLY | O_CLOEXEC, 0);
+			fd = sys4(__NR_openat, names[file].dirfd, names[file].name, O_RDONLY | O_CLOEXEC, 0);
 		if (fd < 0)
 			pie_fail(w->c, w->rec, (int)-fd, file, off);
 		w->fd[file] = (int32_t)fd;

@@ -74,9 +74,11 @@ struct pie_thread {
 
 enum { PIE_FILE_NAME = 48 };
 
-/* A pages file, by its name in the image directory. */
+/* A pages file, by its name in an image directory. */
 struct pie_file {
 	char name[PIE_FILE_NAME];
+	int32_t dirfd; /* the directory in the task */
+	uint32_t depth; /* 0: the image directory itself, 1: its parent, ... */
 };
 
 /* As struct iovec. */
@@ -101,7 +103,6 @@ struct pie_fill {
 	uint32_t nworkers; /* 0: the leader fills by itself (the serial path) */
 	uint32_t next;     /* atomic: the first chunk nobody has taken */
 	uint32_t punch;    /* auto-dedup: free the pages in the file once they are read */
-	int32_t dirfd;     /* the image directory in the task */
 	/* Huge pages by moving: ranges to register, worker k's staging area; the leader sets uffd, -1: fill in place */
 	uint64_t ranges_va, staging_va; /* array of pie_iov; PIE_STAGING bytes for each worker */
 	uint32_t nranges;
@@ -109,7 +110,7 @@ struct pie_fill {
 };
 
 enum { PIE_STAGING = 16 << 20 }; /* a move of so much at a time costs no more than one fault (doc/pages.md) */
-enum { PIE_STACK = 8192, PIE_BARRIERS = 8, PIE_MAX_FILES = 64 };
+enum { PIE_STACK = 8192, PIE_BARRIERS = 8, PIE_MAX_FILES = 132 };
 
 struct pie_barrier {
 	uint32_t arrived, expected, open; /* open is the futex */

@@ -31,9 +31,9 @@ static void count_bytes(struct restore *r)
 	const struct snap *s = r->snap;
 
 	for (size_t i = 0; i < s->ntasks; i++)
-		r->fill_bytes += snap_pages_bytes(&s->tasks[i]->pages);
+		r->fill_bytes += snap_chain_bytes(&s->tasks[i]->pages);
 	for (size_t i = 0; i < s->nshmem; i++)
-		r->shmem_bytes += snap_pages_bytes(&s->shmem[i]->pages);
+		r->shmem_bytes += snap_chain_bytes(&s->shmem[i]->pages);
 }
 
 /* How many page workers this machine and this image deserve. */
@@ -132,29 +132,41 @@ static void give_ids(struct restore *r, struct pie_fill *f)
 	f->tids_va = prog_data(&r->space, r->spare_ids + r->nspare_ids, f->ntids * sizeof(int32_t));
 }
 
+/* The files that hold its pages, as workers open them. */
+static struct pie_file *name_files(struct restore *r, const struct snap_pages *p, uint64_t *ret_va)
+{
+	struct pie_file *f = prog_alloc(&r->space, p->nsources * sizeof(*f), ret_va);
+
+	for (size_t i = 0; i < p->nsources; i++) {
+		snprintf(f[i].name, sizeof(f[i].name), "pages-%u.img", p->sources[i].pages_id);
+		f[i].depth = p->sources[i].depth;
+		f[i].dirfd = r->images_tfd[f[i].depth];
+	}
+	return f;
+}
+
 void fill_emit(struct restore *r, const struct snap_task *t, struct prog *p)
 {
 	struct chunk_rules rules = rules_for(r, t);
-	struct pie_file file = { 0 };
+	const struct pie_file *files;
 	struct prog_rec *staging = NULL;
 	struct pie_fill *f;
 	struct chunks c;
-	uint64_t va;
+	uint64_t va, files_va;
 
-	c = chunks_cut(&r->space, &t->pages, 0, &rules);
+	c = chunks_cut(&r->space, &t->pages, &rules);
 	if (!c.n)
 		return;
-	snprintf(file.name, sizeof(file.name), "pages-%u.img", t->pages.pages_id);
+	files = name_files(r, &t->pages, &files_va);
 	f = prog_alloc(&r->space, sizeof(*f), &va);
 	*f = (struct pie_fill){
 		.chunks_va = c.va,
 		.nchunks = c.n,
-		.files_va = prog_data(&r->space, &file, sizeof(file)),
-		.nfiles = 1,
+		.files_va = files_va,
+		.nfiles = (uint32_t)t->pages.nsources,
 		.stacks_va = layout_worker_stacks(&r->lay),
 		.nworkers = fill_workers(r, c.bytes),
 		.punch = r->kinds.opts->auto_dedup,
-		.dirfd = r->images_tfd,
 		.ranges_va = c.ranges_va,
 		.nranges = c.nranges,
 		.staging_va = r->lay.staging_va,
@@ -164,7 +176,7 @@ void fill_emit(struct restore *r, const struct snap_task *t, struct prog *p)
 	give_ids(r, f);
 	if (c.nranges)
 		staging = emit_staging(r, p);
-	prog_label(p, "fill memory from %s", file.name);
+	prog_label(p, "fill memory from %s", files[0].name);
 	prog_do(p, OP_FILL, va, staging ? prog_va(&r->space, staging) : 0);
 	prog_label(p, "staging area for huge pages");
 	if (staging)

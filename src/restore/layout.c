@@ -105,7 +105,7 @@ static void lengths(const struct restoring *r, uint32_t workers, struct layout *
 		threads += t->ncores;
 		most = t->ncores > most ? t->ncores : most;
 		/* a run has an iovec and its share of a chunk, split at 2 MiB; a mapping or descriptor some records */
-		need += t->pages.nruns * 96 + snap_pages_bytes(&t->pages) / (1 << 15);
+		need += t->pages.nextents * 96 + snap_chain_bytes(&t->pages) / (1 << 15);
 		need += (t->mm ? t->mm->n_vmas : 0) * 1024 + t->nfds * 512;
 	}
 	need += threads * 32768; /* signal frame with all of AMX, records */

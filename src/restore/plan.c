@@ -39,7 +39,7 @@ static void print_task(const struct restore *r, const struct rtask *k, int depth
 	if (k->by_sibling)
 		printf(", child of %d", k->parent ? k->parent->pid : 0);
 	if (k->role == RTASK_ALIVE) {
-		uint64_t bytes = snap_pages_bytes(&k->t->pages);
+		uint64_t bytes = snap_chain_bytes(&k->t->pages);
 		uint32_t workers = fill_workers(r, bytes);
 
 		printf(": %zu threads, %zu mappings, %zu descriptors, ", k->t->ncores, k->t->mm ? k->t->mm->n_vmas : 0, k->t->nfds);

@@ -35,10 +35,13 @@ int restore_stage_load(void *ctx)
 
 	if (err < 0)
 		return err;
-	r->kinds.dirfd = r->imgs_fd = r->dir->dirfd;
-	err = err_ctx(snap_load(r->snap, r->imgs_fd), "%s", r->kinds.opts->images_dir);
+	r->kinds.dirfd = r->dir->dirfd;
+	err = err_ctx(snap_load(r->snap, r->dir->dirfd), "%s", r->kinds.opts->images_dir);
 	if (err >= 0)
 		err = snap_check(r->snap);
+	if (err >= 0)
+		err = snap_chain(r->snap, r->dir);
+	r->images_tfd = arena_alloc(r->kinds.a, imgdir_depth(r->dir) * sizeof(int));
 	return err;
 }
 
@@ -85,12 +88,15 @@ int restore_stage_plan(void *ctx)
 static int restore_stage_files(void *ctx)
 {
 	struct restore *r = ctx;
-	int err = rfiles_open(&r->kinds);
+	int err = rfiles_open(&r->kinds), depth = 0;
 
-	if (err < 0)
-		return err;
-	r->images_tfd = fcntl(r->imgs_fd, F_DUPFD, r->files.base);
-	return r->images_tfd < 0 ? err_set(errno, "keep the image directory open") : 0;
+	for (const struct imgdir *d = r->dir; err >= 0 && d; d = d->parent) {
+		err = fcntl(d->dirfd, F_DUPFD, r->files.base);
+		if (err < 0)
+			return err_set(errno, "keep %s open", d->path);
+		r->images_tfd[depth++] = err;
+	}
+	return err;
 }
 
 int restore_stage_assemble(void *ctx)
@@ -127,7 +133,7 @@ static int stage_fill(void *ctx)
 			return fd;
 		jobs[n++] = (struct shmem_job){ r->snap->shmem[i], fd };
 	}
-	err = shmem_fill(r->imgs_fd, jobs, n,
+	err = shmem_fill(r->dir, jobs, n,
 			 &(struct shmem_fill_opts){ .nthreads = r->shmem_bytes < SERIAL_BELOW ? 1 : r->workers,
 						    .punch = r->kinds.opts->auto_dedup, .needed = ids_needed, .ctx = r,
 						    .stop = guard_flag(), .failed = &r->board->failed,

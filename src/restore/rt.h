@@ -26,7 +26,6 @@ struct restore {
 	struct prog_space space;
 	struct pie_board *board;
 	struct imgdir *dir;
-	int imgs_fd;            /* the image directory */
 	int pie_fd;             /* the memfd behind the space */
 	bool plan_only;         /* thaw plan: programs are assembled, descriptors are stand-ins */
 	uint32_t workers;       /* page workers of the whole tree; 0: serial */
@@ -37,7 +36,7 @@ struct restore {
 	size_t nids;
 	int32_t *spare_ids;     /* numbers no image needs and nobody has, for page workers */
 	uint32_t nspare_ids;
-	int images_tfd;         /* the image directory's number in tasks */
+	int *images_tfd;        /* by depth: the number in tasks of the image directory, its parent, ... */
 	/* the vdso of the image: kept (moved there) or bridged */
 	struct rvdso *vdso;     /* by task index in snap */
 	pid_t root;             /* the root task once it exists, else 0 */

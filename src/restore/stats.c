@@ -19,7 +19,7 @@ static void trace_tasks(const struct restore *r)
 			continue;
 		trace_name(k->pid, 0, snap_comm(k->t));
 		trace_span("fill memory", k->pid, k->pid, b->fill_from_ns - (uint64_t)r->clock_ahead_ns,
-			   b->fill_to_ns - (uint64_t)r->clock_ahead_ns, snap_pages_bytes(&k->t->pages));
+			   b->fill_to_ns - (uint64_t)r->clock_ahead_ns, snap_chain_bytes(&k->t->pages));
 	}
 }
 

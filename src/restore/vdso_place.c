@@ -10,30 +10,31 @@
 #include "base/io.h"
 #include "base/log.h"
 
-/* Reads [va, va + len) of a task out of its pages file; bytes that the image does not have stay zero. */
+static int read_extent(struct restore *r, const struct snap_source *from, uint64_t off, void *buf, uint64_t len)
+{
+	const struct imgdir *dir = imgdir_at(r->dir, from->depth);
+	auto_close int fd = img_open(dir->dirfd, IMG_PAGES, from->pages_id);
+	ssize_t n = fd < 0 ? fd : io_pread(fd, buf, len, off);
+
+	if (fd < 0 || n == (ssize_t)len)
+		return fd < 0 ? fd : 0;
+	return err_say(ENODATA, "pages-%u.img: too short for the pages at offset %lu", from->pages_id, off);
+}
+
+/* Reads [va, va + len) of a task out of its pages files; bytes that the images do not have stay zero. */
 static int read_pages(struct restore *r, const struct snap_task *t, uint64_t va, void *buf, uint64_t len)
 {
-	auto_close int fd = img_open(r->imgs_fd, IMG_PAGES, t->pages.pages_id);
-	uint64_t off = 0;
+	int err = 0;
 
-	if (fd < 0)
-		return fd;
-	for (size_t i = 0; i < t->pages.nruns; i++) {
-		const PagemapEntry *e = t->pages.runs[i];
-		uint64_t start = e->vaddr, end = start + e->nr_pages * SNAP_PAGE;
-		uint64_t from = start > va ? start : va, to = end < va + len ? end : va + len;
+	for (size_t i = 0; err >= 0 && i < t->pages.nextents; i++) {
+		const struct snap_extent *e = &t->pages.extents[i];
+		uint64_t from = e->va > va ? e->va : va, to = e->va + e->len < va + len ? e->va + e->len : va + len;
 
-		if (!(e->flags & PE_PRESENT))
-			continue;
-		if (from < to) {
-			ssize_t n = io_pread(fd, (char *)buf + (from - va), to - from, off + (from - start));
-
-			if (n != (ssize_t)(to - from))
-				return err_say(ENODATA, "pages-%u.img: too short for the pages at %lx", t->pages.pages_id, from);
-		}
-		off += end - start;
+		if (from < to)
+			err = read_extent(r, &t->pages.sources[e->source], e->off + (from - e->va),
+					  (char *)buf + (from - va), to - from);
 	}
-	return 0;
+	return err;
 }
 
 static const VmaEntry *find_vma(const struct snap_task *t, uint32_t status)

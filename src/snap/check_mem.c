@@ -6,8 +6,9 @@
  * inside them. Each is sorted by address, the one independently of the other.
  *
  * A run of pages may go across the border of two mappings: writers join what is
- * adjacent. The size of a pages file is compared for equality with its page map:
- * were one run's length wrong, every later page would come from the wrong place.
+ * adjacent. The size of a pages file is compared for equality with its page map: were
+ * one run's length wrong, every later page would come from the wrong place. (Pages
+ * that a parent's images hold are looked up in chain.c.)
  */
 #include "snap/check.h"
 
@@ -109,9 +110,9 @@ int check_mappings(const struct snap *s, const struct snap_task *t)
 
 static int check_run(const PagemapEntry *e)
 {
-	if (e->flags & PE_PARENT)
-		return err_say(ENOTSUP, "pages in a parent image are not supported yet");
-	if (!(e->flags & PE_PRESENT))
+	if (e->flags & PE_PARENT && e->flags & PE_PRESENT)
+		return err_say(EINVAL, "pages at %" PRIx64 " are said to be here and in a parent image", e->vaddr);
+	if (!(e->flags & (PE_PRESENT | PE_PARENT)))
 		return err_say(ENOTSUP, "pages that are kept elsewhere (lazy-pages) are not supported yet");
 	if (e->vaddr % SNAP_PAGE || !e->nr_pages)
 		return err_say(EINVAL, "%" PRIu64 " pages at %" PRIx64 " are no run of pages", e->nr_pages, e->vaddr);
@@ -128,7 +129,7 @@ static uint64_t run_end(const PagemapEntry *e)
 
 int check_pages(const struct snap_pages *p)
 {
-	uint64_t bytes = 0, end = 0;
+	uint64_t bytes, end = 0;
 
 	for (size_t i = 0; i < p->nruns; i++) {
 		int r = check_run(p->runs[i]);
@@ -139,8 +140,8 @@ int check_pages(const struct snap_pages *p)
 			return err_say(EINVAL, "page map of pages-%u.img: the pages at %" PRIx64 " overlap others",
 				       p->pages_id, p->runs[i]->vaddr);
 		end = run_end(p->runs[i]);
-		bytes += p->runs[i]->nr_pages * SNAP_PAGE;
 	}
+	bytes = snap_pages_bytes(p);
 	if (bytes != p->file_len)
 		return err_say(EINVAL, "pages-%u.img: has %" PRIu64 " bytes, its page map needs %" PRIu64, p->pages_id,
 			       p->file_len, bytes);

@@ -11,9 +11,7 @@
  */
 #include <inttypes.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "base/cleanup.h"
 #include "snap/load.h"
 
 static int inventory_load(struct snap *s, int dirfd)
@@ -67,42 +65,6 @@ static int lists_load(struct snap *s, int dirfd)
 		if (is_list(id))
 			r = list_load(s, dirfd, id, 0);
 	return r;
-}
-
-static int pages_len(struct snap_pages *p, int dirfd)
-{
-	auto_close int fd = img_open(dirfd, IMG_PAGES, p->pages_id);
-	struct stat st;
-
-	if (fd == -ENOENT && !p->nruns)
-		return 0;
-	if (fd < 0)
-		return fd;
-	if (fstat(fd, &st) < 0)
-		return err_set(errno, "pages-%u.img: stat", p->pages_id);
-	p->file_len = (uint64_t)st.st_size;
-	return 0;
-}
-
-static int pages_load(struct snap *s, int dirfd, enum img_id id, uint64_t num, struct snap_pages *p)
-{
-	struct img_msgs all;
-	int r = img_read_all(dirfd, id, num, s->a, &all);
-
-	if (r < 0)
-		return r;
-	p->pages_id = ((const PagemapHead *)all.v[0].msg)->pages_id;
-	p->nruns = all.n - 1;
-	p->runs = arena_alloc(s->a, p->nruns * sizeof(PagemapEntry *) + 1);
-	for (size_t i = 0; i < p->nruns; i++) {
-		PagemapEntry *e = (PagemapEntry *)all.v[i + 1].msg;
-
-		e->nr_pages = pagemap_pages(e);
-		e->flags = pagemap_flags(e);
-		e->has_nr_pages = e->has_flags = true;
-		p->runs[i] = e;
-	}
-	return pages_len(p, dirfd);
 }
 
 /* The leader first, and alone where the image names no thread (older images, zombies). */
@@ -178,7 +140,7 @@ static int task_load(struct snap *s, int dirfd, struct snap_task *t, struct load
 		r = img_read_one(dirfd, IMG_FS, pid, s->a, &t->fs);
 	if (r >= 0)
 		r = fds_load(s, dirfd, t);
-	return r < 0 ? r : pages_load(s, dirfd, IMG_PAGEMAP, pid, &t->pages);
+	return r < 0 ? r : load_pages(s->a, dirfd, IMG_PAGEMAP, pid, &t->pages);
 }
 
 /* An object without bytes may have no image. */
@@ -191,7 +153,7 @@ static int shmem_load(struct snap *s, int dirfd, uint64_t shmid, bool may_lack)
 		return 0;
 	o = arena_alloc(s->a, sizeof(*o));
 	o->shmid = shmid;
-	r = pages_load(s, dirfd, IMG_PAGEMAP_SHMEM, shmid, &o->pages);
+	r = load_pages(s->a, dirfd, IMG_PAGEMAP_SHMEM, shmid, &o->pages);
 	if (r == -ENOENT && may_lack)
 		return 0;
 	if (r < 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What load.c and load_tree.c share: the IDs of the tree, each of which one task or thread owns. */
+/* The parts of snap_load(). */
 #ifndef SNAP_LOAD_H
 #define SNAP_LOAD_H
 
@@ -12,5 +12,8 @@ int load_id_claim(struct snap *s, struct load_id **ids, uint32_t id, struct snap
 
 /* pstree.img: fills s->tasks, each with its parent and children; PIDs are claimed, thread IDs not yet. */
 int load_tree(struct snap *s, int dirfd, struct load_id **ids) must_check;
+
+/* The page map `num` of a directory (IMG_PAGEMAP, IMG_PAGEMAP_SHMEM), as it stands there. -ENOENT: it has none. */
+int load_pages(struct arena *a, int dirfd, enum img_id id, uint64_t num, struct snap_pages *p) must_check;
 
 #endif

@@ -54,12 +54,28 @@ enum task_state { TASK_ALIVE = 1, TASK_DEAD = 2, TASK_STOPPED = 3, TASK_ZOMBIE =
 
 enum { SNAP_PAGE = 4096 };
 
+/* A pages file that holds bytes of an object: in the image directory (depth 0), in its parent (1), in that one's... */
+struct snap_source {
+	uint32_t depth, pages_id;
+};
+
+/* A piece of an object whose bytes lie together in one of its sources. */
+struct snap_extent {
+	uint64_t va, len, off;
+	uint32_t source;
+};
+
 /* Where the bytes of one memory object are: runs of pages, in the order in which pages-<id>.img holds them. */
 struct snap_pages {
 	uint32_t pages_id;
 	PagemapEntry **runs; /* nr_pages and flags are always set (older images are brought to it) */
 	size_t nruns;
 	uint64_t file_len;   /* bytes that pages-<id>.img had when it was loaded; 0 in a dump */
+	/* snap_chain(): the same, ascending, with runs in a parent's pages resolved to where they really are */
+	struct snap_extent *extents;
+	size_t nextents;
+	struct snap_source *sources;
+	size_t nsources;
 };
 
 struct snap_task {
@@ -109,6 +125,11 @@ int snap_load(struct snap *s, int dirfd) must_check;
 /* Refuses by name what cannot be restored right: unresolved ids, foreign architecture, overlapping mappings, ... */
 int snap_check(const struct snap *s) must_check;
 /*
+ * Says of every page in which file it lies, be it in the directory itself or in one that it builds upon (checked
+ * images only). A page that is nowhere is refused by name.
+ */
+int snap_chain(struct snap *s, const struct imgdir *dir) must_check;
+/*
  * Writes all message images but the inventory into a directory (an open
  * transaction: imgdir_begin() before, imgdir_commit() after), and signs the
  * inventory. Parents before children, lists as they were added.
@@ -130,7 +151,9 @@ uint32_t snap_timens(const struct snap *s);
 /* The task's name, "zombie"/"?" when the image has none. */
 const char *snap_comm(const struct snap_task *t);
 
-/* Totals for progress and the plan: bytes of present pages. */
+/* Bytes that the object's own pages file must have. */
 uint64_t snap_pages_bytes(const struct snap_pages *p);
+/* Bytes of the whole object, parents' included: what a restore has to fill. After snap_chain(). */
+uint64_t snap_chain_bytes(const struct snap_pages *p);
 
 #endif

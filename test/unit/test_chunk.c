@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Cutting memory into chunks: whatever the runs, every byte of the pages file goes to its own address, once. */
+/* Cutting memory into chunks: whatever the extents, every byte of each pages file goes to its own address, once. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +12,7 @@
 
 #include "page/chunk.h"
 
-enum { PAGES = 40000, RUNS = 2000, SPACE = 64 << 20, FIRST = 1000, NOT_IN_FILE = -1 };
+enum { PAGES = 40000, RUNS = 2000, SPACE = 64 << 20, FIRST = 1000, SOURCES = 3, NOT_IN_FILE = -1 };
 
 static uint32_t seed;
 
@@ -27,11 +27,13 @@ static uint32_t any(uint32_t below)
 struct memory {
 	int32_t file_page[PAGES];
 	bool huge[PAGES], skipped[PAGES];
-	PagemapEntry entry[RUNS], *run[RUNS];
+	uint8_t source[PAGES];
+	struct snap_extent extent[RUNS];
+	struct snap_source sources[SOURCES];
 	struct snap_pages pages;
 	struct pie_iov mapping[64];
 	struct chunk_rules rules;
-	uint32_t file_pages;
+	uint32_t file_pages[SOURCES];
 };
 
 static uint64_t va_of(size_t page)
@@ -64,23 +66,26 @@ static void make_mappings(struct memory *m)
 	}
 }
 
-static void make_runs(struct memory *m, uint32_t longest_gap, uint32_t longest_run)
+/* The pages of each source follow each other in its file; a gap now and then, of pages that newer images hold. */
+static void make_extents(struct memory *m, uint32_t longest_gap, uint32_t longest_run)
 {
 	for (size_t at = any(longest_gap), n = 0; at < PAGES && n < RUNS; n++) {
-		size_t len = 1 + any(longest_run);
-		PagemapEntry *e = &m->entry[n];
+		uint32_t len = 1 + any(longest_run), source = any(SOURCES);
 
-		len = at + len > PAGES ? PAGES - at : len;
-		*e = (PagemapEntry)PAGEMAP_ENTRY__INIT;
-		e->vaddr = va_of(at);
-		e->nr_pages = len;
-		e->flags = any(10) ? PE_PRESENT : 0; /* the others have no bytes */
-		for (size_t k = 0; e->flags && k < len; k++)
-			m->file_page[at + k] = (int32_t)m->file_pages++;
-		m->run[m->pages.nruns++] = e;
+		len = at + len > PAGES ? (uint32_t)(PAGES - at) : len;
+		m->file_pages[source] += any(3) ? 0 : any(5);
+		m->extent[n] = (struct snap_extent){ va_of(at), (uint64_t)len * SNAP_PAGE,
+						     (uint64_t)m->file_pages[source] * SNAP_PAGE, source };
+		for (size_t k = 0; k < len; k++) {
+			m->file_page[at + k] = (int32_t)m->file_pages[source]++;
+			m->source[at + k] = (uint8_t)source;
+		}
+		m->pages.nextents++;
 		at += len + any(longest_gap);
 	}
-	m->pages.runs = m->run;
+	m->pages.extents = m->extent;
+	m->pages.sources = m->sources;
+	m->pages.nsources = SOURCES;
 }
 
 static struct memory *memory_new(uint32_t longest_gap, uint32_t longest_run)
@@ -90,17 +95,17 @@ static struct memory *memory_new(uint32_t longest_gap, uint32_t longest_run)
 	for (size_t i = 0; i < PAGES; i++)
 		m->file_page[i] = NOT_IN_FILE;
 	make_mappings(m);
-	make_runs(m, longest_gap, longest_run);
+	make_extents(m, longest_gap, longest_run);
 	return m;
 }
 
 /* One piece of a chunk, whose bytes begin at off in the file. */
-static void check_piece(struct memory *m, const struct pie_iov *v, uint64_t off, bool huge)
+static void check_piece(struct memory *m, const struct pie_iov *v, uint64_t off, const struct pie_chunk *c)
 {
 	assert_int_equal(v->va % SNAP_PAGE, 0);
 	assert_int_equal(v->len % SNAP_PAGE, 0);
 	assert_true(v->len > 0 && off % SNAP_PAGE == 0);
-	if (huge)
+	if (c->huge)
 		assert_true(v->va % CHUNK_LEN == 0 && v->len % CHUNK_LEN == 0 && v->len <= PIE_STAGING);
 	else
 		assert_int_equal(v->va / CHUNK_LEN, (v->va + v->len - 1) / CHUNK_LEN);
@@ -109,7 +114,8 @@ static void check_piece(struct memory *m, const struct pie_iov *v, uint64_t off,
 
 		assert_true(page < PAGES);
 		assert_false(m->skipped[page]);
-		assert_true(!huge || m->huge[page]);
+		assert_true(!c->huge || m->huge[page]);
+		assert_int_equal(m->source[page], c->file);
 		assert_int_equal(m->file_page[page], off / SNAP_PAGE + k);
 		m->file_page[page] = NOT_IN_FILE; /* once */
 	}
@@ -117,30 +123,29 @@ static void check_piece(struct memory *m, const struct pie_iov *v, uint64_t off,
 
 static void check_ranges(const struct pie_iov *range, uint32_t nranges, const struct pie_chunk *c, uint32_t n)
 {
-	uint32_t at = 0;
-	uint64_t done = 0;
+	uint64_t huge = 0, watched = 0;
 
 	for (uint32_t i = 0; i < n; i++) {
 		const struct pie_iov *v = (const struct pie_iov *)c[i].iovs_va;
+		uint32_t at = 0;
 
 		if (!c[i].huge)
 			continue;
-		assert_true(at < nranges);
-		assert_int_equal(v->va, range[at].va + done);
-		done += v->len;
-		if (done == range[at].len) {
+		while (at < nranges && range[at].va + range[at].len <= v->va)
 			at++;
-			done = 0;
-		}
+		assert_true(at < nranges && v->va >= range[at].va && v->va + v->len <= range[at].va + range[at].len);
+		huge += v->len;
 	}
-	assert_int_equal(at, nranges);
+	for (uint32_t i = 0; i < nranges; i++)
+		watched += range[i].len;
+	assert_int_equal(huge, watched);
 	for (uint32_t i = 1; i < nranges; i++)
 		assert_true(range[i].va > range[i - 1].va + range[i - 1].len);
 }
 
 static void check(struct memory *m, struct prog_space *s)
 {
-	struct chunks out = chunks_cut(s, &m->pages, 3, &m->rules);
+	struct chunks out = chunks_cut(s, &m->pages, &m->rules);
 	const struct pie_chunk *c = (const struct pie_chunk *)out.va;
 	uint64_t bytes = 0;
 
@@ -149,11 +154,11 @@ static void check(struct memory *m, struct prog_space *s)
 		const struct pie_iov *v = (const struct pie_iov *)c[i].iovs_va;
 		uint64_t off = c[i].off;
 
-		assert_int_equal(c[i].file, 3);
+		assert_true(c[i].file < SOURCES);
 		assert_true(c[i].niovs >= 1 && c[i].niovs <= CHUNK_IOVS);
 		assert_true(c[i].huge ? c[i].niovs == 1 : c[i].len <= CHUNK_LEN);
 		for (uint32_t k = 0; k < c[i].niovs; k++) {
-			check_piece(m, &v[k], off, c[i].huge);
+			check_piece(m, &v[k], off, &c[i]);
 			off += v[k].len;
 		}
 		assert_int_equal(off, c[i].off + c[i].len);
@@ -200,7 +205,7 @@ static void nothing(void **state)
 
 	(void)state;
 	assert_int_equal(prog_space_init(&s, a, map, (uint64_t)map, SNAP_PAGE), 0);
-	out = chunks_cut(&s, &none, 0, &rules);
+	out = chunks_cut(&s, &none, &rules);
 	assert_int_equal(out.n, 0);
 	assert_int_equal(out.bytes, 0);
 	prog_space_done(&s);

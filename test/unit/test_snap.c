@@ -366,7 +366,7 @@ static const struct {
 	{ "mem", flip_vmafile64, EINVAL, "its file: file id 1099511627777 is not in files.img" },
 	{ "mem", flip_guard, EINVAL, "guard pages 10000-11000: are not within mappings" },
 	{ "mem", flip_guard_empty, EINVAL, "guard pages 11000-11000: ends before it starts" },
-	{ "mem", flip_parent, ENOTSUP, "pages in a parent image are not supported yet" },
+	{ "mem", flip_parent, EINVAL, "are said to be here and in a parent image" },
 	{ "mem", flip_lazy, ENOTSUP, "pages that are kept elsewhere (lazy-pages) are not supported yet" },
 	{ "mem", flip_runaddr, EINVAL, "are no run of pages" },
 	{ "mem", flip_runlen, EINVAL, "0 pages at" },

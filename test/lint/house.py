@@ -19,7 +19,7 @@ OTHER = ('.py', '.mk', '.proto', '.lds', '.tbl')
 FOREIGN = 'test/golden/criu-4.2/'  # kept as it was when CRIU made images of it
 
 # A file includes only from its own row or an earlier one (ARCHITECTURE.md).
-LAYERS = (('base', '../../proto/images.tbl'), ('img', 'kern', 'pie/prog.h'), ('snap', 'prog'),
+LAYERS = (('base', '../../proto/images.tbl'), ('img', 'kern', 'gpu', 'pie/prog.h'), ('snap', 'prog'),
           ('page', 'arch', 'kind'), ('dump', 'restore'), ('cli',))
 
 # Files and functions that may be longer.
@@ -173,8 +173,8 @@ def layers():
             if path.startswith('src/pie/'):
                 if not m.group(1).startswith('pie/'):
                     found.append(f'{path}:{n}: the blob uses {m.group(1)}')
-            elif there is None or here < there:
-                found.append(f'{path}:{n}: {m.group(1)} is of a later layer')
+            elif here is None or there is None or here < there:
+                found.append(f'{path}:{n}: {m.group(1)} is of a later layer, or of none')
     verdict(found)
 
 

@@ -88,4 +88,7 @@ int mappings_dump(struct dump *d) must_check;
 /* pages.c: contents of memory. */
 int pages_dump(struct dump *d) must_check;
 
+/* sharing.c: which of them are the parent's, too. */
+int sharing_dump(struct dump *d) must_check;
+
 #endif

@@ -138,7 +138,9 @@ static void done_files(void *ctx)
 
 static int stage_pages(void *ctx)
 {
-	return checked(pages_dump(ctx));
+	int err = checked(pages_dump(ctx));
+
+	return err < 0 ? err : checked(sharing_dump(ctx));
 }
 
 static void make_run_id(struct dump *d, InventoryEntry *inv)

@@ -45,16 +45,12 @@ static bool has_private(const VmaEntry *v)
 	       !(v->status & (VMA_AREA_VSYSCALL | VMA_AREA_VVAR | VMA_AREA_GUARD | VMA_AREA_VDSO));
 }
 
-static int task_pieces(struct dump_task *t, struct pieces *p)
+static int task_pieces(struct dump_task *t, const struct pagemap *pm, struct pieces *p)
 {
 	struct pagemap_runs runs = { 0 };
-	struct pagemap pm;
 	size_t at = 0;
-	int err = pagemap_open(t->proc_fd, &pm);
+	int err = pagemap_scan(pm, &pagemap_private, 0, TASK_TOP, &runs);
 
-	if (err < 0)
-		return err;
-	err = pagemap_scan(&pm, &pagemap_private, 0, TASK_TOP, &runs);
 	for (size_t i = 0; err >= 0 && i < t->t->mm->n_vmas; i++) {
 		const VmaEntry *v = t->t->mm->vmas[i];
 
@@ -71,7 +67,6 @@ static int task_pieces(struct dump_task *t, struct pieces *p)
 		}
 	}
 	pagemap_runs_free(&runs);
-	pagemap_close(&pm);
 	return err;
 }
 
@@ -122,7 +117,10 @@ static int task_object(struct dump *d, struct dump_task *t, struct collect_objec
 	o->src_fd = openat(t->proc_fd, "mem", O_RDONLY | O_CLOEXEC);
 	if (o->src_fd < 0)
 		return err_set(errno, "%s: open its memory", o->name);
-	err = err_ctx(task_pieces(t, &p), "%s", o->name);
+	err = pagemap_open(t->proc_fd, &o->pm);
+	if (err >= 0)
+		err = task_pieces(t, &o->pm, &p);
+	err = err_ctx(err, "%s", o->name);
 	take_pieces(o, &p);
 	return err;
 }
@@ -250,7 +248,7 @@ int pages_dump(struct dump *d)
 	int err = 0;
 
 	for (size_t i = 0; i < n; i++)
-		o[i].out.fd = o[i].src_fd = -1;
+		o[i].out.fd = o[i].src_fd = o[i].pm.fd = -1;
 	for (size_t i = 0; err >= 0 && i < n; i++) {
 		err = i < ntasks ? task_object(d, &d->kinds.tasks[i], &o[i]) :
 				   shmem_object(d, shmem[i - ntasks], &o[i]);
@@ -276,6 +274,7 @@ int pages_dump(struct dump *d)
 	for (size_t i = 0; i < n; i++) {
 		close_fd(&o[i].src_fd);
 		close_fd(&o[i].out.fd);
+		pagemap_close(&o[i].pm);
 		free(o[i].pieces);
 		free(o[i].runs);
 	}

@@ -100,8 +100,8 @@ int img_append(int fd, enum img_id id, uint64_t num, const ProtobufCMessage *msg
 /* How many bytes follow msg in a file of this type; what a ghost file without chunks holds is not known (0). */
 uint64_t img_payload_len(const struct img_type *t, const ProtobufCMessage *msg);
 
-/* Flags of pagemap_entry. */
-enum { PAGEMAP_PARENT = 1, PAGEMAP_LAZY = 2, PAGEMAP_PRESENT = 4 };
+/* pagemap_entry.flags (wire format). */
+enum page_flags { PE_PARENT = 1 << 0, PE_LAZY = 1 << 1, PE_PRESENT = 1 << 2 };
 
 /* The length of a run: up to 4.1.1 in one field, since 4.2 in another. */
 static inline uint64_t pagemap_pages(const PagemapEntry *e)
@@ -113,7 +113,7 @@ static inline uint32_t pagemap_flags(const PagemapEntry *e)
 {
 	if (e->has_flags)
 		return e->flags;
-	return e->has_in_parent && e->in_parent ? PAGEMAP_PARENT : PAGEMAP_PRESENT;
+	return e->has_in_parent && e->in_parent ? PE_PARENT : PE_PRESENT;
 }
 
 #endif

@@ -155,7 +155,7 @@ static int pagemap_check(const struct parser *p, const ProtobufCMessage *msg, ui
 
 	if (msg->descriptor != &pagemap_entry__descriptor)
 		return 0;
-	unknown = e->flags & ~(uint32_t)(PAGEMAP_PARENT | PAGEMAP_LAZY | PAGEMAP_PRESENT);
+	unknown = e->flags & ~(uint32_t)(PE_PARENT | PE_LAZY | PE_PRESENT);
 	if (unknown)
 		return err_say(ENOTSUP, "%s: entry %zu at offset %lu: pages with flags 0x%x (compressed?) are not supported yet",
 			       p->src->name, p->out.n - 1, entry_off, unknown);

@@ -19,7 +19,7 @@
 struct imgdir {
 	int dirfd;
 	const char *path;      /* as the user gave it, for sentences */
-	struct imgdir *parent; /* what pages marked PAGEMAP_PARENT are read from; NULL: none */
+	struct imgdir *parent; /* what pages marked PE_PARENT are read from; NULL: none */
 	struct arena *a;
 	char **written; /* names of the files of a dump under way */
 	size_t n_written;

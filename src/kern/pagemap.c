@@ -26,6 +26,7 @@ enum { PAGE_LEN = 4096, VEC_MIN = 512 };
 
 /* Bits of a 64-bit entry of pagemap. */
 #define ENTRY_SOFT_DIRTY (UINT64_C(1) << 55)
+#define ENTRY_EXCLUSIVE  (UINT64_C(1) << 56) /* of a present page: mapped once */
 #define ENTRY_GUARD      (UINT64_C(1) << 58)
 #define ENTRY_FILE       (UINT64_C(1) << 61)
 #define ENTRY_SWAP       (UINT64_C(1) << 62)
@@ -210,4 +211,40 @@ int pagemap_scan(const struct pagemap *pm, const struct pagemap_query *q, uint64
 	if ((q->all & ~q->inverted & PAGEMAP_GUARD) && pm->scan && !pm->guard)
 		return 0;
 	return (pm->scan ? scan_ioctl : scan_entries)(pm, q, start_va, end_va, out);
+}
+
+/* What pagemap says of [from, to). */
+struct window {
+	uint64_t entry[512], from, to;
+};
+
+static bool window_move(const struct pagemap *pm, struct window *w, uint64_t va)
+{
+	ssize_t got = io_pread(pm->fd, w->entry, sizeof(w->entry), va / PAGE_LEN * sizeof(*w->entry));
+
+	if (got < (ssize_t)sizeof(*w->entry))
+		return false;
+	w->from = va;
+	w->to = va + (uint64_t)got / sizeof(*w->entry) * PAGE_LEN;
+	return true;
+}
+
+static bool entry_exclusive(uint64_t e)
+{
+	return !(e & ENTRY_SWAP) && (e & (ENTRY_PRESENT | ENTRY_EXCLUSIVE)) != ENTRY_PRESENT;
+}
+
+bool pagemap_exclusive(const struct pagemap *pm, const struct iovec *v, size_t n)
+{
+	struct window w;
+
+	w.from = w.to = 0;
+	for (size_t i = 0; i < n; i++)
+		for (uint64_t va = (uint64_t)v[i].iov_base, end = va + v[i].iov_len; va < end; va += PAGE_LEN) {
+			if ((va < w.from || va >= w.to) && !window_move(pm, &w, va))
+				return false;
+			if (!entry_exclusive(w.entry[(va - w.from) / PAGE_LEN]))
+				return false;
+		}
+	return true;
 }

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "base/err.h"
 
@@ -69,6 +70,11 @@ void pagemap_close(struct pagemap *pm);
  */
 int pagemap_scan(const struct pagemap *pm, const struct pagemap_query *q, uint64_t start_va, uint64_t end_va,
 		 struct pagemap_runs *out) must_check;
+/*
+ * Whether every page of the n ranges is mapped by this process alone. False also when it cannot be told: of a page that
+ * is swapped out, for one. In order of address it costs one read for 2 MiB at most.
+ */
+bool pagemap_exclusive(const struct pagemap *pm, const struct iovec *v, size_t n);
 void pagemap_runs_free(struct pagemap_runs *runs);
 
 #endif

@@ -119,7 +119,7 @@ static int read_slowly(const struct chunk *k, const struct iovec *v, size_t n, u
 static int read_chunk(const struct chunk *k, const struct iovec *v, size_t n, uint8_t *buf)
 {
 	struct iovec to = { buf, k->len };
-	bool slow = !k->obj->pid;
+	bool slow = !k->obj->pid || !pagemap_exclusive(&k->obj->pm, v, n);
 
 	for (size_t i = 0; i < k->n; i++)
 		slow |= k->obj->pieces[k->first + i].by_mem;

@@ -10,12 +10,18 @@
  * object were zero, so a chunk waits its turn between looking and writing: reading,
  * looking and writing of different chunks overlap, only the counting is in order.
  * Nobody can wait for a chunk that nobody has taken, since they are taken in order.
+ *
+ * Copy-on-write memory: process_vm_readv() pins what it reads, and before the kernel pins
+ * a page that two processes share it gives the reader's victim a copy of its own. So
+ * reading would make a preforked server as many times larger as it has workers, for good
+ * if it goes on. /proc/PID/mem is slower and does not pin: it reads what is shared.
  */
 #ifndef PAGE_COLLECT_H
 #define PAGE_COLLECT_H
 
 #include <sys/uio.h>
 
+#include "kern/pagemap.h"
 #include "page/pages_file.h"
 #include "snap/snap.h"
 
@@ -32,6 +38,7 @@ struct collect_object {
 	const char *name;     /* for sentences: "task 12 (nginx)" */
 	int32_t pid;          /* read by process_vm_readv, 0: by pread from src_fd */
 	int src_fd;           /* the shared object, or /proc/PID/mem */
+	struct pagemap pm;    /* of a process */
 	struct pages_file out; /* pages-<id>.img */
 	struct collect_piece *pieces;
 	size_t npieces;

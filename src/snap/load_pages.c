@@ -30,6 +30,7 @@ int load_pages(struct arena *a, int dirfd, enum img_id id, uint64_t num, struct 
 	if (r < 0)
 		return r;
 	p->pages_id = ((const PagemapHead *)all.v[0].msg)->pages_id;
+	p->compared_with = ((const PagemapHead *)all.v[0].msg)->compared_with;
 	p->nruns = all.n - 1;
 	p->runs = arena_alloc(a, p->nruns * sizeof(PagemapEntry *) + 1);
 	for (size_t i = 0; i < p->nruns; i++) {

@@ -37,6 +37,8 @@ static int pages_save(struct snap *s, struct imgdir *dir, enum img_id id, uint64
 	PagemapHead *head = arena_msg(s->a, pagemap_head, PagemapHead);
 
 	head->pages_id = p->pages_id;
+	head->has_compared_with = p->compared_with != 0;
+	head->compared_with = p->compared_with;
 	msg[0] = &head->base;
 	for (size_t i = 0; i < p->nruns; i++)
 		msg[i + 1] = &p->runs[i]->base;

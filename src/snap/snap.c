@@ -105,6 +105,14 @@ const char *snap_comm(const struct snap_task *t)
 	return t->zombie ? "zombie" : "?";
 }
 
+/* Where the kernel puts stack and heap is a matter of chance at each execve(), and stays as it is through fork(). */
+bool snap_same_program(const struct snap_task *a, const struct snap_task *b)
+{
+	return a->mm && b->mm && a->mm->exe_file_id == b->mm->exe_file_id &&
+	       a->mm->mm_start_code == b->mm->mm_start_code && a->mm->mm_start_stack == b->mm->mm_start_stack &&
+	       a->mm->mm_start_brk == b->mm->mm_start_brk;
+}
+
 uint32_t snap_timens(const struct snap *s)
 {
 	const TaskKobjIdsEntry *outside = s->inventory->root_ids, *root = s->ntasks ? s->tasks[0]->ids : NULL;

@@ -46,9 +46,6 @@ enum vma_status {
 	VMA_AREA_UPROBES = 1 << 17,
 };
 
-/* pagemap_entry.flags (wire format). */
-enum page_flags { PE_PARENT = 1 << 0, PE_LAZY = 1 << 1, PE_PRESENT = 1 << 2 };
-
 /* task_core_entry.task_state (wire format). */
 enum task_state { TASK_ALIVE = 1, TASK_DEAD = 2, TASK_STOPPED = 3, TASK_ZOMBIE = 6 };
 
@@ -76,6 +73,8 @@ struct snap_pages {
 	size_t nextents;
 	struct snap_source *sources;
 	size_t nsources;
+	/* The task that has the pages of runs marked `same` as well; 0: nobody looked. */
+	uint32_t compared_with;
 };
 
 struct snap_task {
@@ -150,6 +149,9 @@ uint32_t snap_timens(const struct snap *s);
 
 /* The task's name, "zombie"/"?" when the image has none. */
 const char *snap_comm(const struct snap_task *t);
+
+/* Whether both have come out of one execve(): then they may have copy-on-write memory in common. */
+bool snap_same_program(const struct snap_task *a, const struct snap_task *b);
 
 /* Bytes that the object's own pages file must have. */
 uint64_t snap_pages_bytes(const struct snap_pages *p);

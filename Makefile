@@ -25,6 +25,7 @@ all: $(B)/thaw
 help:
 	@echo 'make          build $(B)/thaw (and the man pages in $(B)/man)'
 	@echo 'make demo     dump a redis-server of over 1 GiB, restore it serially and in parallel, compare (root)'
+	@echo 'make bench    measure dump and restore beside the raw ceiling (root; ARGS="--help" lists what there is)'
 	@echo 'make check    all tests (root): unit, golden, kind, fault, real programs'
 	@echo 'make unit     unit tests alone, under ASan and UBSan (no root)'
 	@echo 'make lint     cppcheck and clang-tidy'

@@ -12,18 +12,19 @@ KIND       := $(patsubst test/kind/%.c,$(B)/test/kind/%,$(wildcard test/kind/*.c
 FAULT      := $(patsubst test/fault/%.c,$(B)/test/fault/%,$(wildcard test/fault/*.c))
 REAL       := $(patsubst test/real/%.c,$(B)/test/real/%,$(wildcard test/real/*.c))
 SUBJECT    := $(B)/test/golden/subject
+BENCH      := $(B)/bench/subject $(B)/bench/ceiling
 TEST_FLAGS  = -std=gnu17 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Wshadow $(if $(CI),-Werror) -pthread -Itest/kind -MMD -MP
 RUN         = B=$(B) test/run
 ALL_CPUS    = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: check golden kind fault real tests
+.PHONY: check golden kind fault real tests bench
 
 # `make check` and `make demo` set the machine up themselves; the other targets expect it done.
 check: deps
 	@$(MAKE) --no-print-directory $(ALL_CPUS) all tests
 	@$(RUN)
 
-tests: $(UNIT) $(GOLDEN) $(KIND) $(FAULT) $(REAL) $(SUBJECT) $(B)/thaw
+tests: $(UNIT) $(GOLDEN) $(KIND) $(FAULT) $(REAL) $(SUBJECT) $(BENCH) $(B)/thaw
 
 unit: $(UNIT)
 	@$(RUN) unit
@@ -33,7 +34,7 @@ kind: $(KIND) $(B)/thaw
 	@$(RUN) kind
 fault: $(FAULT) $(KIND) $(SUBJECT) $(B)/thaw
 	@$(RUN) fault
-real: $(REAL) $(B)/thaw
+real: $(REAL) $(BENCH) $(B)/thaw
 	@$(RUN) real
 lint: $(PB_H)
 	@$(RUN) lint
@@ -56,6 +57,12 @@ demo: deps
 	@$(MAKE) --no-print-directory $(ALL_CPUS) all $(B)/bench/ceiling
 	@B=$(B) scripts/demo
 
+# ARGS: see bench/run --help
+bench: deps
+	@command -v gnuplot >/dev/null || scripts/deps --plots
+	@$(MAKE) --no-print-directory $(ALL_CPUS) all $(BENCH)
+	@B=$(B) bench/run $(ARGS)
+
 # --- unit tests ------------------------------------------------------------------------------------------------------
 $(B)/asan/gen/proto/%.pb-c.o: $(B)/gen/proto/%.pb-c.c | $(PB_H)
 	@mkdir -p $(@D)
@@ -77,8 +84,9 @@ $(B)/test/%: test/%.c
 $(SUBJECT): test/golden/criu-4.2/subject.c
 	@mkdir -p $(@D)
 	$(CC) -std=gnu17 -O2 -w -static -pthread -o $@ $<
+# static: bench/pack carries them to other machines, and a subject shall have no more mappings than it makes
 $(B)/bench/%: bench/%.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(WARN) -o $@ $<
+	$(CC) $(ALL_CFLAGS) $(WARN) -static -o $@ $<
 
 -include $(SAN_OBJ:.o=.d) $(UNIT:=.d) $(KIND:=.d) $(FAULT:=.d) $(REAL:=.d)

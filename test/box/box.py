@@ -54,15 +54,17 @@ def loopback_up():
 _home = '.'
 
 
-def enter(home):
-    """Makes the namespaces that unshare(1) gave us into a box with the directory home to write in; goes there."""
+def enter(home, *more):
+    """Makes the namespaces that unshare(1) gave us into a box with the directory home to write in, and more of them;
+    goes there."""
     global _home
     _home = home
     loopback_up()
     os.umask(0o022)
-    _mount('--bind', home, home)
+    for d in (home, *more):
+        _mount('--bind', d, d)
     for d in ('/tmp', '/run', '/var/tmp', '/dev/shm'):
-        if os.path.isdir(d) and not (home + '/').startswith(d + '/') and not (TOP + '/').startswith(d + '/'):
+        if os.path.isdir(d) and not any((x + '/').startswith(d + '/') for x in (home, *more, TOP, BUILD)):
             _mount('-t', 'tmpfs', 'none', d)
     _mount('-o', 'remount,bind,ro', '/')
     os.chdir(home)

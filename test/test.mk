@@ -13,18 +13,20 @@ FAULT      := $(patsubst test/fault/%.c,$(B)/test/fault/%,$(wildcard test/fault/
 REAL       := $(patsubst test/real/%.c,$(B)/test/real/%,$(wildcard test/real/*.c))
 SUBJECT    := $(B)/test/golden/subject
 BENCH      := $(B)/bench/subject $(B)/bench/ceiling
+STUB       := $(B)/test/stub/libcuda.so.1
+GPU        := $(patsubst test/gpu/%.c,$(B)/test/gpu/%,$(wildcard test/gpu/*.c))
 TEST_FLAGS  = -std=gnu17 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Wshadow $(if $(CI),-Werror) -pthread -Itest/kind -MMD -MP
 RUN         = B=$(B) test/run
 ALL_CPUS    = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: check golden kind fault real tests bench
+.PHONY: check golden kind fault real gpu tests bench
 
 # `make check` and `make demo` set the machine up themselves; the other targets expect it done.
 check: deps
 	@$(MAKE) --no-print-directory $(ALL_CPUS) all tests
 	@$(RUN)
 
-tests: $(UNIT) $(GOLDEN) $(KIND) $(FAULT) $(REAL) $(SUBJECT) $(BENCH) $(B)/thaw
+tests: $(UNIT) $(GOLDEN) $(KIND) $(FAULT) $(REAL) $(GPU) $(STUB) $(SUBJECT) $(BENCH) $(B)/thaw
 
 unit: $(UNIT)
 	@$(RUN) unit
@@ -36,6 +38,8 @@ fault: $(FAULT) $(KIND) $(SUBJECT) $(B)/thaw
 	@$(RUN) fault
 real: $(REAL) $(BENCH) $(B)/thaw
 	@$(RUN) real
+gpu: $(GPU) $(STUB) $(B)/thaw
+	@$(RUN) gpu
 lint: $(PB_H)
 	@$(RUN) lint
 
@@ -81,6 +85,10 @@ $(GOLDEN): test/golden/test_golden.c $(SAN_OBJ) $(B)/pie/blob.embed.o
 $(B)/test/%: test/%.c
 	@mkdir -p $(@D)
 	$(CC) $(TEST_FLAGS) -o $@ $<
+# NVIDIA's driver, imitated
+$(STUB): $(wildcard test/stub/*.c test/stub/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -MMD -MP,$(TEST_FLAGS)) -shared -fPIC -Wl,-Bsymbolic,-soname,libcuda.so.1 -o $@ $(filter %.c,$^)
 $(SUBJECT): test/golden/criu-4.2/subject.c
 	@mkdir -p $(@D)
 	$(CC) -std=gnu17 -O2 -w -static -pthread -o $@ $<
@@ -89,4 +97,4 @@ $(B)/bench/%: bench/%.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(WARN) -static -o $@ $<
 
--include $(SAN_OBJ:.o=.d) $(UNIT:=.d) $(KIND:=.d) $(FAULT:=.d) $(REAL:=.d)
+-include $(SAN_OBJ:.o=.d) $(UNIT:=.d) $(KIND:=.d) $(FAULT:=.d) $(REAL:=.d) $(GPU:=.d)

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 /* CMD_COUNT also stands for "no sub-command" (thaw --help). */
-enum cmd { CMD_DUMP, CMD_RESTORE, CMD_CHECK, CMD_SHOW, CMD_PLAN, CMD_COUNT };
+enum cmd { CMD_DUMP, CMD_RESTORE, CMD_CHECK, CMD_SHOW, CMD_PLAN, CMD_GPU_AGENT, CMD_CUDA, CMD_COUNT };
 
 /* opts.parallel_restore: 0 lets thaw choose, 1 and more is a number of workers, this is the path without workers. */
 enum { OPTS_SERIAL = -1 };
@@ -68,7 +68,7 @@ static inline struct opts opts_default(void)
 
 static inline const char *cmd_name(enum cmd cmd)
 {
-	static const char *const name[] = { "dump", "restore", "check", "show", "plan" };
+	static const char *const name[] = { "dump", "restore", "check", "show", "plan", "gpu-agent", "cuda" };
 
 	return cmd < CMD_COUNT ? name[cmd] : "";
 }

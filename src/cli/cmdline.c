@@ -166,6 +166,15 @@ static int other_apply(const struct words *w, struct opts *o)
 	return 0;
 }
 
+static int cuda_opts_check(const struct opts *o)
+{
+	if ((o->action >= 0) + o->toggle + o->get_state + o->get_restore_tid != 1)
+		return err_say(EINVAL, "one of --action, --toggle, --get-state and --get-restore-tid is needed");
+	if (!o->pid)
+		return err_say(EINVAL, "which process? --pid PID is missing");
+	return 0;
+}
+
 /* What one row cannot say alone. */
 static int opts_check(const struct opts *o)
 {
@@ -177,6 +186,8 @@ static int opts_check(const struct opts *o)
 		return err_say(EINVAL, "--leave-running and --leave-stopped exclude each other");
 	if (o->restore_sibling && !o->restore_detached)
 		return err_say(EINVAL, "--restore-sibling needs --restore-detached");
+	if (o->cmd == CMD_CUDA)
+		return cuda_opts_check(o);
 	return 0;
 }
 
@@ -240,6 +251,8 @@ int cmdline_parse(struct arena *a, int argc, char **argv, struct opts *ret)
 	r = words_collect(&w, argc, argv);
 	if (r >= 0)
 		r = cmd_find(&w, &ret->cmd);
+	if (ret->cmd == CMD_CUDA)
+		ret->timeout = 0; /* as with NVIDIA's tool: no limit unless one is given */
 	if (r >= 0)
 		r = sources_apply(&w, ret);
 	return r < 0 && !w.in_config ? hint_add(a, ret->cmd, r) : r;

@@ -56,6 +56,24 @@ static const struct {
 		"  thaw plan /var/ckpt\n"
 		"  thaw plan /var/ckpt --pie                          also the program each task would run\n",
 	},
+	[CMD_GPU_AGENT] = {
+		"serve GPU steps from one warm process",
+		"thaw gpu-agent [--status [--json]] [OPTION]...",
+		"Loads NVIDIA's driver, keeps contexts and buffers ready on every GPU, and moves the GPU state of CUDA\n"
+		"processes out and in for thaw dump, restore and cuda. They start it when they need one; as a service\n"
+		"it is there before. SIGTERM ends it.",
+		"  thaw gpu-agent -v3                                 serve, log to this terminal\n"
+		"  thaw gpu-agent --status                            what the agent that runs has and does\n",
+	},
+	[CMD_CUDA] = {
+		"work on the CUDA state of one process",
+		"thaw cuda --action ACTION|--toggle|--get-state|--get-restore-tid --pid PID [OPTION]...",
+		"Asks the GPU agent for one step on the CUDA process PID, or for its state. Words and exit codes are\n"
+		"those of NVIDIA's cuda-checkpoint; a link of that name to thaw does the same.",
+		"  thaw cuda --get-state --pid 1234                   running, locked, checkpointed or failed\n"
+		"  thaw cuda --action lock --pid 1234 --timeout 5000  at most 5 seconds\n"
+		"  thaw cuda --toggle --pid 1234                      off the GPUs, or back onto them\n",
+	},
 };
 
 /* Prints s wrapped at WIDTH in the right column, where the cursor stands. */

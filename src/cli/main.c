@@ -26,6 +26,8 @@ static int (*const run[CMD_COUNT])(const struct opts *o, int *ret_exit) = {
 	[CMD_CHECK] = cmd_check,
 	[CMD_SHOW] = cmd_show,
 	[CMD_PLAN] = cmd_plan,
+	[CMD_GPU_AGENT] = cmd_gpu_agent,
+	[CMD_CUDA] = cmd_cuda,
 };
 
 /* Without 0-2 the next open() would get such a number, and an error message would land in an image. */
@@ -107,6 +109,22 @@ static int output_finish(void)
 	return 0;
 }
 
+/* A link named cuda-checkpoint is `thaw cuda`. */
+static void alias_apply(struct arena *a, int *argc, char ***argv)
+{
+	const char *name = *argc ? strrchr((*argv)[0], '/') : NULL;
+	char **longer;
+
+	if (!*argc || strcmp(name ? name + 1 : (*argv)[0], "cuda-checkpoint"))
+		return;
+	longer = arena_alloc(a, ((size_t)*argc + 2) * sizeof(*longer));
+	longer[0] = (*argv)[0];
+	longer[1] = arena_strdup(a, cmd_name(CMD_CUDA));
+	memcpy(longer + 2, *argv + 1, (size_t)*argc * sizeof(*longer));
+	*argv = longer;
+	(*argc)++;
+}
+
 int main(int argc, char **argv)
 {
 	struct arena *a = arena_new();
@@ -117,6 +135,7 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a file over its limit is an error to tell, not an end */
 	umask(077); /* images hold the memory of other people's processes */
+	alias_apply(a, &argc, &argv);
 	r = cmdline_parse(a, argc, argv, &o);
 	if (r >= 0)
 		r = opts_run(&o, &exit_code);

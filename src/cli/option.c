@@ -18,7 +18,10 @@ enum {
 	CHECK = 1 << CMD_CHECK,
 	SHOW = 1 << CMD_SHOW,
 	PLAN = 1 << CMD_PLAN,
-	ANY = DUMP | RESTORE | CHECK | SHOW | PLAN,
+	GPU_AGENT = 1 << CMD_GPU_AGENT,
+	CUDA = 1 << CMD_CUDA,
+	IMAGES = DUMP | RESTORE | CHECK | SHOW | PLAN,
+	ANY = IMAGES | GPU_AGENT | CUDA,
 };
 enum { BUILT = false, REFUSED = true };
 
@@ -52,7 +55,7 @@ const char *option_heading(enum option_group group)
 {
 	static const char *const heading[] = {
 		[GROUP_TREE] = "Processes", [GROUP_PLACE] = "Directories", [GROUP_FILES] = "Files, sockets, groups",
-		[GROUP_MEMORY] = "Memory",  [GROUP_HOOKS] = "Hooks",       [GROUP_OUTPUT] = "Output",
+		[GROUP_MEMORY] = "Memory",  [GROUP_GPU] = "GPUs", [GROUP_HOOKS] = "Hooks",       [GROUP_OUTPUT] = "Output",
 		[GROUP_COMMON] = "General", [GROUP_HIDDEN] = "",
 	};
 

@@ -40,12 +40,17 @@ struct gpu_client;
  * -ENOENT with a sentence when this machine has no driver, -ENOTSUP when it is older than 570.
  */
 int gpu_client_open(const char *socket, struct gpu_client **ret) must_check;
+/* The same to an agent that is there already: -ENOENT or -ECONNREFUSED when none is. */
+int gpu_client_join(const char *socket, struct gpu_client **ret) must_check;
 /* Closing takes back nothing: what was locked stays locked. */
 void gpu_client_close(struct gpu_client *c);
 
 int gpu_client_state(struct gpu_client *c, pid_t pid, enum gpu_state *ret) must_check;
 /* The thread of pid that must be able to run while the driver works on it. */
 int gpu_client_restore_tid(struct gpu_client *c, pid_t pid, pid_t *ret) must_check;
+
+/* What the agent is and does, as JSON text that the caller frees. */
+int gpu_client_status(struct gpu_client *c, char **ret_json) must_check;
 
 /*
  * Starts one step for one process; several may be on their way. timeout_ms: how long to wait for the driver, 0: no
@@ -58,8 +63,8 @@ int gpu_client_start(struct gpu_client *c, enum gpu_step step, pid_t pid, uint32
  * in a state that gpu_client_state() of a new connection tells. ret_ns (or NULL): what the driver took.
  */
 int gpu_client_wait(struct gpu_client *c, uint32_t ticket, uint64_t *ret_ns) must_check;
-/* A descriptor that polls readable when an answer has come, and whether that of ticket has. */
-int gpu_client_fd(const struct gpu_client *c);
+/* Whether ticket's answer has come; and a descriptor that polls readable when it may be worth asking that again. */
 bool gpu_client_done(struct gpu_client *c, uint32_t ticket);
+int gpu_client_fd(const struct gpu_client *c);
 
 #endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* thaw gpu-agent: the agent itself (gpu/gpu_agent.h), or a look at the one that runs. */
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "cli/cmd.h"
+#include "gpu/gpu_agent.h"
+#include "gpu/gpu_client.h"
+
+static int status_print(const struct opts *o)
+{
+	struct gpu_client *c;
+	auto_free char *json = NULL;
+	int r = gpu_client_join(o->gpu_socket, &c);
+
+	if (r == -ENOENT || r == -ECONNREFUSED)
+		return err_say(-r, "no GPU agent runs here");
+	if (r < 0)
+		return r;
+	r = gpu_client_status(c, &json);
+	gpu_client_close(c);
+	if (r >= 0)
+		puts(json);
+	return r;
+}
+
+int cmd_gpu_agent(const struct opts *o, int *ret_exit)
+{
+	const struct gpu_agent_opts agent = {
+		.socket = o->gpu_socket, .pool_size = o->gpu_pool_size, .idle_s = o->gpu_idle_timeout,
+		.ready_fd = o->ready_fd,
+	};
+
+	(void)ret_exit;
+	return o->status ? status_print(o) : gpu_agent_run(&agent);
+}

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The agent's main thread (gpu_agent.h): start, the loop, end. */
+#include "gpu/gpu_agent.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/trace.h"
+#include "gpu/gpu_conn.h"
+#include "gpu/gpu_job.h"
+#include "gpu/gpu_socket.h"
+#include "gpu/gpu_spawn.h"
+
+enum {
+	POLL_MOST = 256,     /* clients at once; more wait in the queue */
+	END_SECONDS = 5,     /* for steps that are under way when the agent is told to end */
+	END_HARD_SECONDS = 15, /* for the driver to let go of the GPUs */
+};
+
+struct agent {
+	struct gpu_driver driver;
+	struct gpu_jobs jobs;
+	struct gpu_conns conns;
+	char path[GPU_SOCKET_LEN];
+	int listen_fd, lock_fd, signal_fd;
+	uint64_t idle_ns, busy_at_ns;
+	uint64_t end_ns; /* not 0: ends when no job is left, or at this time */
+};
+
+static int signals_open(int *ret_fd)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	*ret_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return *ret_fd < 0 ? err_set(errno, "make a signalfd") : 0;
+}
+
+/* Listens first: the place is taken or not before the driver is started, which takes its time. */
+static int agent_start(struct agent *a, const struct gpu_agent_opts *o)
+{
+	int r = o->ready_fd >= 0 ? gpu_spawn_detach() : 0;
+
+	if (r >= 0)
+		r = signals_open(&a->signal_fd);
+	if (r >= 0)
+		r = gpu_socket_listen(a->path, &a->listen_fd, &a->lock_fd);
+	if (r >= 0) {
+		r = gpu_driver_init(&a->driver);
+		if (r < 0)
+			unlink(a->path);
+	}
+	if (r >= 0)
+		r = gpu_jobs_init(&a->jobs, &a->driver);
+	a->idle_ns = (uint64_t)o->idle_s * 1000000000;
+	a->busy_at_ns = trace_now_ns();
+	return r;
+}
+
+static void refuse(const struct gpu_conn *conn, const struct gpu_request *q, int r)
+{
+	struct gpu_reply head = { .version = GPU_WIRE_VERSION, .ticket = q->ticket, .result = r };
+
+	gpu_conn_reply(conn, &head, err_text());
+}
+
+static void request_serve(struct agent *a, const struct gpu_conn *conn, const struct gpu_request *q)
+{
+	struct gpu_reply head = { .version = GPU_WIRE_VERSION, .ticket = q->ticket };
+	int r;
+
+	if (q->op == GPU_OP_HELLO || q->op == GPU_OP_STATUS) {
+		gpu_conn_reply(conn, &head, "");
+		return;
+	}
+	r = gpu_job_start(&a->jobs, q, conn->id);
+	if (r < 0)
+		refuse(conn, q, r);
+}
+
+/* All that a client has sent. */
+static void conn_serve(struct agent *a, struct gpu_conn *conn)
+{
+	struct gpu_request q;
+	int r;
+
+	while ((r = gpu_conn_request(conn, &q)) != 0 && r != -EPIPE) {
+		if (r < 0)
+			refuse(conn, &q, r);
+		else
+			request_serve(a, conn, &q);
+	}
+	if (r == -EPIPE)
+		gpu_conn_drop(&a->conns, conn);
+}
+
+static void answers_send(struct agent *a)
+{
+	struct gpu_answer answer;
+	uint64_t count;
+
+	(void)!read(a->jobs.wake_fd, &count, sizeof(count));
+	while (gpu_job_answer(&a->jobs, &answer)) {
+		const struct gpu_conn *conn = gpu_conn_find(&a->conns, answer.conn);
+		struct gpu_reply head = { GPU_WIRE_VERSION, answer.ticket, answer.result, answer.value, answer.ns };
+
+		if (answer.result < 0)
+			log_warn("%s", answer.text);
+		if (conn)
+			gpu_conn_reply(conn, &head, answer.text);
+	}
+}
+
+static void signal_take(struct agent *a)
+{
+	struct signalfd_siginfo si;
+
+	if (read(a->signal_fd, &si, sizeof(si)) != sizeof(si))
+		return;
+	log_info("ends: signal %u; %zu steps under way", si.ssi_signo, a->jobs.n);
+	a->end_ns = trace_now_ns() + UINT64_C(1000000000) * END_SECONDS;
+}
+
+/* When the loop has something to do that no descriptor tells; 0: never. */
+static uint64_t next_ns(const struct agent *a)
+{
+	uint64_t t = gpu_jobs_until_ns(&a->jobs);
+
+	if (a->end_ns && (!t || a->end_ns < t))
+		t = a->end_ns;
+	if (a->idle_ns && !a->conns.n && !a->jobs.n && (!t || a->busy_at_ns + a->idle_ns < t))
+		t = a->busy_at_ns + a->idle_ns;
+	return t;
+}
+
+static int poll_ms(const struct agent *a)
+{
+	uint64_t t = next_ns(a), now = trace_now_ns();
+
+	if (!t)
+		return -1;
+	return t <= now ? 0 : t - now > UINT64_C(3600000000000) ? 3600000 : (int)((t - now) / 1000000) + 1;
+}
+
+static bool idle_over(const struct agent *a)
+{
+	return a->idle_ns && !a->conns.n && !a->jobs.n && trace_now_ns() >= a->busy_at_ns + a->idle_ns;
+}
+
+/* One round: waits, and does what there is to do. False: it is over. */
+static bool agent_turn(struct agent *a)
+{
+	struct pollfd fd[3 + POLL_MOST] = { { .fd = a->signal_fd, .events = POLLIN },
+					    { .fd = a->jobs.wake_fd, .events = POLLIN },
+					    { .fd = a->end_ns ? -1 : a->listen_fd, .events = POLLIN } };
+	struct gpu_conn *conn[POLL_MOST];
+	nfds_t n = 0;
+
+	for (struct gpu_conn *c = a->conns.first; c && n < POLL_MOST; c = c->next) {
+		fd[3 + n] = (struct pollfd){ .fd = c->fd, .events = POLLIN };
+		conn[n++] = c;
+	}
+	if (n == POLL_MOST)
+		fd[2].fd = -1;
+	if (poll(fd, 3 + n, poll_ms(a)) < 0 && errno != EINTR)
+		return false;
+	if (fd[0].revents)
+		signal_take(a);
+	answers_send(a);
+	for (nfds_t i = 0; i < n; i++)
+		if (fd[3 + i].revents)
+			conn_serve(a, conn[i]);
+	if (fd[2].revents)
+		gpu_conn_accept(&a->conns, a->listen_fd);
+	if (a->conns.n || a->jobs.n)
+		a->busy_at_ns = trace_now_ns();
+	if (a->end_ns)
+		return a->jobs.n && trace_now_ns() < a->end_ns;
+	return !idle_over(a);
+}
+
+/* The socket goes first: whoever comes now starts a new agent as soon as this one has let go of its lock. */
+static void agent_end(struct agent *a)
+{
+	unlink(a->path);
+	close(a->listen_fd);
+	alarm(END_HARD_SECONDS);
+	if (a->jobs.n) {
+		log_warn("ends although the NVIDIA driver is still at work on %zu processes", a->jobs.n);
+		_exit(1); /* its threads use what exit() would take down */
+	}
+	while (a->conns.first)
+		gpu_conn_drop(&a->conns, a->conns.first);
+	close(a->lock_fd);
+}
+
+int gpu_agent_run(const struct gpu_agent_opts *o)
+{
+	struct agent *a = calloc(1, sizeof(*a));
+	int r = a ? gpu_socket_path(o->socket, a->path) : err_set(ENOMEM, "start the GPU agent");
+
+	if (r >= 0)
+		r = agent_start(a, o);
+	gpu_spawn_tell(o->ready_fd, r);
+	if (r >= 0) {
+		log_info("listens at %s", a->path);
+		while (agent_turn(a))
+			;
+		agent_end(a);
+		log_info("has ended");
+	}
+	return r; /* a stays: threads that are in the driver use it */
+}

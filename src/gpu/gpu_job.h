@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The agent's work: each request that needs the driver is a job with a thread of its own.
+ *
+ * So steps on different processes overlap inside the driver, and a call that never
+ * comes back takes nobody else with it: its job is answered as late when its time
+ * is over, and stays in the list until the call does come back.
+ */
+#ifndef GPU_GPU_JOB_H
+#define GPU_GPU_JOB_H
+
+#include <pthread.h>
+
+#include "gpu/gpu_driver.h"
+#include "gpu/gpu_wire.h"
+
+struct gpu_job;
+
+struct gpu_jobs {
+	const struct gpu_driver *driver;
+	int wake_fd; /* an eventfd: counted up when a job is done */
+	pthread_mutex_t lock;
+	struct gpu_job *first; /* main thread's */
+	size_t n;
+};
+
+/* What a job came to. */
+struct gpu_answer {
+	uint64_t conn; /* as given at its start */
+	uint32_t ticket;
+	int result, value;
+	uint64_t ns;
+	char text[1024];
+};
+
+int gpu_jobs_init(struct gpu_jobs *jobs, const struct gpu_driver *driver) must_check;
+
+/* Starts what is asked. Fails with a sentence when the driver is still busy with an earlier step on the process. */
+int gpu_job_start(struct gpu_jobs *jobs, const struct gpu_request *q, uint64_t conn) must_check;
+
+/* The next answer: of a job that is done, or out of time. Each job has one. False: none is there. */
+bool gpu_job_answer(struct gpu_jobs *jobs, struct gpu_answer *ret);
+
+/* Until when nothing will be out of time; 0: for ever. */
+uint64_t gpu_jobs_until_ns(const struct gpu_jobs *jobs);
+
+#endif

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CUDA programs for the tests, on the stub driver (test/stub) or, where there is one, the real one.
+
+The stub's rules (test/stub/stub.h) are lines of the file `rules`, its calls are logged in `calls`."""
+import os
+import signal
+
+import box
+from box import check
+
+STUB = os.path.join(box.BUILD, 'test/stub')
+MEMORY = os.path.join(box.BUILD, 'test/gpu/memory')
+REAL = os.path.exists('/dev/nvidiactl') and not os.environ.get('THAW_TEST_STUB')
+
+
+def env(**more):
+    """The environment of thaw and of CUDA programs."""
+    e = {'LC_ALL': 'C', 'PATH': os.environ['PATH'], **{k: str(v) for k, v in more.items()}}
+    if not REAL:
+        e.update(LD_LIBRARY_PATH=STUB, THAW_LIBCUDA=f'{STUB}/libcuda.so.1', STUB_CUDA_LOG=os.path.abspath('calls'),
+                 STUB_CUDA_RULES=os.path.abspath('rules'))
+    return e
+
+
+def rules(*lines):
+    """What goes wrong from now on: 'CALL N WHAT'."""
+    with open('rules.new', 'w') as f:
+        f.write('\n'.join(lines) + '\n')
+    os.rename('rules.new', 'rules')
+
+
+def calls():
+    """[(pid, call)] that the stub has seen."""
+    with open('calls') as f:
+        return [(int(p), c) for p, c in (x.split() for x in f)]
+
+
+def verdict(name):
+    try:
+        with open(name) as f:
+            return f.readline().strip()
+    except FileNotFoundError:
+        return ''
+
+
+def start(name='subject', mib=16, pieces=4, gpu=0, busy=False, timeout=60, **more):
+    """Starts a CUDA program (memory.c); returns its PID when its GPU memory is filled."""
+    argv = [MEMORY, os.path.abspath(name), str(mib), str(pieces), str(gpu)] + (['busy'] if busy else [])
+    pid = box.spawn(argv, env=env(**more))
+
+    def ready():
+        """the CUDA program to be ready"""
+        v = verdict(name)
+        if v.startswith('SKIP'):
+            raise box.Skipped(v[6:])
+        check(not v.startswith('FAIL') and box.state(pid) not in ('', 'Z'), f'while preparing: {v or "it died"}')
+        return v == f'ready {pid}'
+    box.until(ready, timeout)
+    return pid
+
+
+def passes(pid, name='subject'):
+    """Tells the program to verify its GPU memory, which must be right."""
+    os.kill(pid, signal.SIGTERM)
+    box.wait_gone(pid, 60)
+    check(verdict(name) == 'PASS', f'{name}: {verdict(name) or "no verdict"}')
+
+
+def thaw(*args, timeout=60, **more):
+    return box.run([box.THAW, *map(str, args)], timeout=timeout, env=env(**more))
+
+
+def cuda(*args, **kw):
+    return thaw('cuda', *args, **kw)
+
+
+def state(pid, **kw):
+    return box.must(cuda('--get-state', '--pid', pid, **kw)).out.strip()
+
+
+def agent_pid():
+    """The agent's PID, or None."""
+    return next((p for p in box.pids() if box.state(p) != 'Z' and b'gpu-agent' in cmdline(p)), None)
+
+
+def cmdline(pid):
+    try:
+        with open(f'/proc/{pid}/cmdline', 'rb') as f:
+            return f.read()
+    except OSError:
+        return b''
+
+
+def agent_log():
+    """What the agent that was started on demand has logged."""
+    with open('/run/thaw/gpu.sock.log') as f:
+        return f.read()

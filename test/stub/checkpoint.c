@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Checkpoints: the restore thread of a process, and those who ask it (stub.h). */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "stub.h"
+
+enum { OP_STATE, OP_TID, OP_LOCK, OP_CHECKPOINT, OP_RESTORE, OP_UNLOCK };
+
+struct order {
+	int op;
+	unsigned timeout_ms, n_pairs;
+	uint8_t pair[GPUS][2][16];
+	int n_gpus, number[GPUS]; /* that the caller sees: what the machine has now */
+};
+
+struct outcome {
+	int result, value;
+};
+
+static int do_lock(unsigned timeout_ms)
+{
+	struct timespec until;
+	int r = OK;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += timeout_ms / 1000;
+	until.tv_nsec += timeout_ms % 1000 * 1000000L;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	stub.closed = 1;
+	while (stub.inside && r != ETIMEDOUT)
+		r = timeout_ms ? pthread_cond_timedwait(&stub.moved, &stub.lock, &until) :
+				 pthread_cond_wait(&stub.moved, &stub.lock);
+	if (stub.inside) {
+		stub.closed = 0;
+		pthread_cond_broadcast(&stub.moved);
+		return NOT_READY;
+	}
+	stub.state = LOCKED;
+	return OK;
+}
+
+/* Device memory goes into one private mapping; its addresses stay reserved. */
+static int do_checkpoint(void)
+{
+	size_t len = 0;
+
+	for (int i = 0; i < ALLOCS; i++)
+		if (stub.alloc[i].at) {
+			stub.alloc[i].offset = len;
+			len += stub.alloc[i].len;
+		}
+	stub.backup_len = len ? len : 4096;
+	stub.backup = mmap(NULL, stub.backup_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (stub.backup == MAP_FAILED)
+		return OUT_OF_MEMORY;
+	for (int i = 0; i < ALLOCS; i++) {
+		struct alloc *a = &stub.alloc[i];
+
+		if (!a->at)
+			continue;
+		memcpy((char *)stub.backup + a->offset, (void *)a->at, a->len);
+		mmap((void *)a->at, a->len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+	}
+	devs_close();
+	stub.state = CHECKPOINTED;
+	return OK;
+}
+
+/* Which number takes the place of the GPU that had this one; -1: none that is there. */
+static int number_now(const struct order *o, int number)
+{
+	uint8_t uuid[16], other[16];
+	int wanted = o->n_pairs ? -1 : number;
+
+	uuid_of(number, uuid);
+	for (unsigned i = 0; i < o->n_pairs; i++)
+		for (int k = 0; k < o->n_gpus && !memcmp(o->pair[i][0], uuid, 16); k++) {
+			uuid_of(o->number[k], other);
+			if (!memcmp(o->pair[i][1], other, 16))
+				wanted = o->number[k];
+		}
+	for (int k = 0; k < o->n_gpus; k++)
+		if (o->number[k] == wanted)
+			return wanted;
+	return -1;
+}
+
+static int do_map(const struct order *o)
+{
+	int now[GPUS];
+
+	for (int i = 0; i < stub.n_gpus; i++) {
+		now[i] = number_now(o, stub.number[i]);
+		if (now[i] < 0)
+			return INVALID_VALUE;
+		if (now[i] / 100 != stub.number[i] / 100)
+			return NOT_SUPPORTED;
+	}
+	memcpy(stub.number, now, sizeof(now[0]) * (size_t)stub.n_gpus);
+	return OK;
+}
+
+static int do_restore(const struct order *o)
+{
+	int r = do_map(o);
+
+	for (int i = 0; i < ALLOCS && r == OK; i++) {
+		struct alloc *a = &stub.alloc[i];
+
+		if (a->at)
+			r = mem_map(a->at, a->len, &a->at);
+		if (a->at && r == OK)
+			memcpy((void *)a->at, (char *)stub.backup + a->offset, a->len);
+	}
+	if (r != OK)
+		return r;
+	munmap(stub.backup, stub.backup_len);
+	devs_open();
+	stub.state = LOCKED;
+	return OK;
+}
+
+static int do_unlock(void)
+{
+	stub.state = RUNNING;
+	stub.closed = 0;
+	pthread_cond_broadcast(&stub.moved);
+	return OK;
+}
+
+static struct outcome order_do(const struct order *o)
+{
+	static const int needs[] = {
+		[OP_LOCK] = RUNNING, [OP_CHECKPOINT] = LOCKED, [OP_RESTORE] = CHECKPOINTED, [OP_UNLOCK] = LOCKED,
+	};
+
+	if (o->op == OP_STATE)
+		return (struct outcome){ OK, stub.state };
+	if (o->op == OP_TID)
+		return (struct outcome){ OK, stub.restore_tid };
+	if (stub.state != needs[o->op])
+		return (struct outcome){ ILLEGAL_STATE, 0 };
+	switch (o->op) {
+	case OP_LOCK: return (struct outcome){ do_lock(o->timeout_ms), 0 };
+	case OP_CHECKPOINT: return (struct outcome){ do_checkpoint(), 0 };
+	case OP_RESTORE: return (struct outcome){ do_restore(o), 0 };
+	default: return (struct outcome){ do_unlock(), 0 };
+	}
+}
+
+static void *restore_thread(void *arg)
+{
+	(void)arg;
+	prctl(PR_SET_NAME, "cuda-restore");
+	stub.restore_tid = (pid_t)syscall(SYS_gettid);
+	for (;;) {
+		int fd = accept4(stub.listen_fd, NULL, NULL, SOCK_CLOEXEC);
+		struct outcome out;
+		struct order o;
+
+		if (fd >= 0 && recv(fd, &o, sizeof(o), MSG_WAITALL) == sizeof(o)) {
+			pthread_mutex_lock(&stub.lock);
+			out = order_do(&o);
+			pthread_mutex_unlock(&stub.lock);
+			(void)!send(fd, &out, sizeof(out), MSG_NOSIGNAL);
+		}
+		if (fd >= 0)
+			close(fd);
+	}
+	return NULL;
+}
+
+static socklen_t address(pid_t pid, struct sockaddr_un *sa)
+{
+	*sa = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
+			   (size_t)snprintf(sa->sun_path + 1, sizeof(sa->sun_path) - 1, "stub-cuda.%d", pid));
+}
+
+static int restore_thread_start(void)
+{
+	struct sockaddr_un sa;
+	socklen_t len = address(getpid(), &sa);
+	sigset_t all, old;
+	pthread_t t;
+	int r;
+
+	stub.event_fd = eventfd(0, EFD_CLOEXEC);
+	stub.listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (pipe2(stub.pipe_fd, O_CLOEXEC) || bind(stub.listen_fd, (struct sockaddr *)&sa, len) ||
+	    listen(stub.listen_fd, 16))
+		return OPERATING_SYSTEM;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	r = pthread_create(&t, NULL, restore_thread, NULL);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return r ? OPERATING_SYSTEM : OK;
+}
+
+int cuInit(unsigned flags);
+int cuInit(unsigned flags)
+{
+	const char *mem = getenv("STUB_CUDA_MEM");
+	int r = call_begin("cuInit");
+
+	if (r || stub.ready || flags)
+		return flags ? INVALID_VALUE : r;
+	gpus_read(&stub.n_gpus, stub.number);
+	stub.mem_len = (size_t)(mem ? strtol(mem, NULL, 10) : 4096) << 20;
+	if (!stub.n_gpus)
+		return NO_DEVICE;
+	devs_open();
+	r = restore_thread_start();
+	stub.ready = r == OK;
+	return r;
+}
+
+static int ask(const char *name, pid_t pid, struct order *o, int *value)
+{
+	struct outcome out = { OPERATING_SYSTEM, 0 };
+	struct sockaddr_un sa;
+	socklen_t len = address(pid, &sa);
+	int r = call_begin(name), fd;
+	char end;
+
+	if (r)
+		return r;
+	gpus_read(&o->n_gpus, o->number);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (connect(fd, (struct sockaddr *)&sa, len))
+		out.result = NOT_INITIALIZED; /* no CUDA there */
+	else if (send(fd, o, sizeof(*o), MSG_NOSIGNAL) == sizeof(*o))
+		(void)!recv(fd, &out, sizeof(out), MSG_WAITALL);
+	(void)!recv(fd, &end, 1, 0); /* until the other end is closed: nobody shall see it there */
+	close(fd);
+	if (value)
+		*value = out.value;
+	return out.result;
+}
+
+#define CHECKPOINT_CALL(name, args, ...)                     \
+	int name args;                                       \
+	int name args                                        \
+	{                                                    \
+		struct order o = { .op = -1 };               \
+		__VA_ARGS__                                  \
+	}
+
+CHECKPOINT_CALL(cuCheckpointProcessGetState, (int pid, int *state), {
+	o.op = OP_STATE;
+	return ask("cuCheckpointProcessGetState", pid, &o, state);
+})
+CHECKPOINT_CALL(cuCheckpointProcessGetRestoreThreadId, (int pid, int *tid), {
+	o.op = OP_TID;
+	return ask("cuCheckpointProcessGetRestoreThreadId", pid, &o, tid);
+})
+CHECKPOINT_CALL(cuCheckpointProcessLock, (int pid, const unsigned *args), {
+	o.op = OP_LOCK;
+	o.timeout_ms = args ? args[0] : 0;
+	return ask("cuCheckpointProcessLock", pid, &o, NULL);
+})
+CHECKPOINT_CALL(cuCheckpointProcessCheckpoint, (int pid, const void *args), {
+	(void)args;
+	o.op = OP_CHECKPOINT;
+	return ask("cuCheckpointProcessCheckpoint", pid, &o, NULL);
+})
+struct restore_args {
+	const void *pair;
+	unsigned n;
+};
+CHECKPOINT_CALL(cuCheckpointProcessRestore, (int pid, const struct restore_args *args), {
+	o.op = OP_RESTORE;
+	o.n_pairs = args && args->pair ? args->n : 0;
+	if (o.n_pairs > GPUS)
+		return INVALID_VALUE;
+	if (o.n_pairs)
+		memcpy(o.pair, args->pair, o.n_pairs * sizeof(o.pair[0]));
+	return ask("cuCheckpointProcessRestore", pid, &o, NULL);
+})
+CHECKPOINT_CALL(cuCheckpointProcessUnlock, (int pid, const void *args), {
+	(void)args;
+	o.op = OP_UNLOCK;
+	return ask("cuCheckpointProcessUnlock", pid, &o, NULL);
+})

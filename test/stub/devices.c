@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* GPUs as the environment says, and contexts (stub.h). */
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "stub.h"
+
+static _Thread_local struct ctx *current[16];
+static _Thread_local int depth;
+
+void gpus_read(int *n, int number[GPUS])
+{
+	const char *p = getenv("STUB_CUDA_GPUS");
+	char *end;
+
+	*n = 0;
+	for (p = p ? p : "1"; *n < GPUS && *p; p = *end ? end + 1 : end)
+		number[(*n)++] = (int)strtol(p, &end, 10);
+}
+
+void uuid_of(int number, uint8_t uuid[16])
+{
+	memset(uuid, 0x5b, 16);
+	uuid[14] = (uint8_t)(number >> 8);
+	uuid[15] = (uint8_t)number;
+}
+
+static int dev_open(const char *name)
+{
+	char path[32];
+	int fd;
+
+	snprintf(path, sizeof(path), "/dev/%s", name);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	return fd >= 0 ? fd : memfd_create(path, MFD_CLOEXEC);
+}
+
+void devs_open(void)
+{
+	char name[16];
+
+	stub.dev_fd[GPUS] = dev_open("nvidiactl");
+	for (int i = 0; i < stub.n_gpus; i++) {
+		snprintf(name, sizeof(name), "nvidia%d", i);
+		stub.dev_fd[i] = dev_open(name);
+	}
+}
+
+void devs_close(void)
+{
+	close(stub.dev_fd[GPUS]);
+	for (int i = 0; i < stub.n_gpus; i++)
+		close(stub.dev_fd[i]);
+}
+
+FREE_CALL(cuDriverGetVersion, (int *version), {
+	const char *v = getenv("STUB_CUDA_DRIVER");
+
+	*version = v ? (int)strtol(v, NULL, 10) : 12080;
+})
+CALL(cuDeviceGetCount, (int *n), { *n = stub.n_gpus; })
+CALL(cuDeviceGet, (int *dev, int i), { r = i >= 0 && i < stub.n_gpus ? OK : INVALID_DEVICE; *dev = i; })
+CALL(cuDeviceGetName, (char *name, int len, int dev), {
+	snprintf(name, (size_t)len, "Stub GPU %s", stub.number[dev] < 100 ? "A" : "B");
+})
+CALL(cuDeviceGetUuid_v2, (uint8_t *uuid, int dev), { uuid_of(stub.number[dev], uuid); })
+CALL(cuDeviceTotalMem_v2, (size_t *len, int dev), { (void)dev; *len = stub.mem_len; })
+CALL(cuDeviceGetPCIBusId, (char *bus, int len, int dev), { snprintf(bus, (size_t)len, "0000:%02X:00.0", dev + 1); })
+
+FREE_CALL(cuGetErrorName, (int error, const char **name), {
+	static const struct { int error; const char *name; } known[] = {
+		{ INVALID_VALUE, "CUDA_ERROR_INVALID_VALUE" }, { OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY" },
+		{ NOT_INITIALIZED, "CUDA_ERROR_NOT_INITIALIZED" }, { NO_DEVICE, "CUDA_ERROR_NO_DEVICE" },
+		{ ILLEGAL_STATE, "CUDA_ERROR_ILLEGAL_STATE" }, { NOT_READY, "CUDA_ERROR_NOT_READY" },
+		{ NOT_SUPPORTED, "CUDA_ERROR_NOT_SUPPORTED" },
+	};
+	*name = "CUDA_ERROR_UNKNOWN";
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (known[i].error == error)
+			*name = known[i].name;
+})
+FREE_CALL(cuGetErrorString, (int error, const char **text), { (void)error; *text = "says the stub"; })
+
+int cuGetProcAddress_v2(const char *name, void **call, int version, uint64_t flags, int *found);
+int cuGetProcAddress_v2(const char *name, void **call, int version, uint64_t flags, int *found)
+{
+	char versioned[80];
+
+	(void)version;
+	(void)flags;
+	snprintf(versioned, sizeof(versioned), "%s_v2", name);
+	*call = dlsym(RTLD_DEFAULT, versioned);
+	if (!*call)
+		*call = dlsym(RTLD_DEFAULT, name);
+	if (found)
+		*found = !*call;
+	return *call ? OK : NOT_FOUND;
+}
+
+struct ctx *ctx_now(void)
+{
+	return depth ? current[depth - 1] : NULL;
+}
+
+static int ctx_push(struct ctx *c)
+{
+	if (depth == 16)
+		return INVALID_CONTEXT;
+	current[depth++] = c;
+	return OK;
+}
+
+static int ctx_new(struct ctx **ret, int gpu)
+{
+	int r = OUT_OF_MEMORY;
+
+	pthread_mutex_lock(&stub.lock);
+	for (int i = 0; i < CTXS && r; i++)
+		if (!stub.ctx[i].used) {
+			stub.ctx[i] = (struct ctx){ 1, gpu };
+			*ret = &stub.ctx[i];
+			r = OK;
+		}
+	pthread_mutex_unlock(&stub.lock);
+	return r ? r : ctx_push(*ret);
+}
+
+CALL(cuCtxCreate_v2, (struct ctx **ret, unsigned flags, int dev), { (void)flags; r = ctx_new(ret, dev); })
+CALL(cuCtxDestroy_v2, (struct ctx *c), { c->used = 0; if (ctx_now() == c) depth--; })
+CALL(cuCtxPushCurrent_v2, (struct ctx *c), { r = ctx_push(c); })
+CALL(cuCtxPopCurrent_v2, (struct ctx **ret), {
+	r = depth ? OK : INVALID_CONTEXT;
+	if (ret)
+		*ret = ctx_now();
+	depth -= depth > 0;
+})
+CALL(cuCtxSetCurrent, (struct ctx *c), { depth = 0; r = c ? ctx_push(c) : OK; })
+CALL(cuCtxGetCurrent, (struct ctx **ret), { *ret = ctx_now(); })
+CALL(cuCtxSynchronize, (void), { r = ctx_now() ? OK : INVALID_CONTEXT; })
+CALL(cuDevicePrimaryCtxRetain, (struct ctx **ret, int dev), {
+	stub.primary[dev] = (struct ctx){ 1, dev };
+	*ret = &stub.primary[dev];
+	stub.primary_refs[dev]++;
+})
+CALL(cuDevicePrimaryCtxRelease_v2, (int dev), { stub.primary_refs[dev]--; })
+CALL(cuStreamCreate, (void **stream, unsigned flags), {
+	(void)flags;
+	r = ctx_now() ? OK : INVALID_CONTEXT;
+	*stream = ctx_now();
+})
+CALL(cuStreamDestroy_v2, (void *stream), { (void)stream; })
+CALL(cuStreamSynchronize, (void *stream), { (void)stream; })

@@ -123,9 +123,7 @@ def ceiling(threads, pages, images):
 
 
 def warm(nbytes, threads):
-    """Touches so much free memory: doc/benchmark.md says why."""
-    if nbytes:
-        must([CEILING, '--warm', str(nbytes), str(threads)])
+    must([CEILING, '--warm', str(nbytes), str(threads)])
 
 
 def evict(images):

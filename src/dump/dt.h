@@ -42,6 +42,8 @@ struct dump {
 	struct snap *snap;
 	struct undo undo;
 	struct seize *seized;
+	struct gpu_dump *gpu; /* gpu_dump.h; NULL before that stage */
+	struct gpu_ledger *ledger;
 	struct dtask *tasks;  /* as kinds.tasks */
 	struct xsave_layout xsave;
 	uint64_t namespaces[PROC_NSES]; /* where every task must be, by inode number */

@@ -20,6 +20,7 @@
 #include "base/stage.h"
 #include "base/trace.h"
 #include "dump/dt.h"
+#include "dump/gpu_dump.h"
 #include "kind/shmem.h"
 
 static int checked(int err)
@@ -76,6 +77,17 @@ static void undo_seize(void *ctx)
 		facts_begin_again(d);
 	seize_release(d->seized, 0);
 	d->seized = NULL;
+	gpu_dump_give_back(d, false);
+}
+
+static int stage_gpu(void *ctx)
+{
+	return checked(gpu_dump_checkpoint(ctx));
+}
+
+static void done_gpu(void *ctx)
+{
+	gpu_dump_done(ctx);
 }
 
 static int stage_facts(void *ctx)
@@ -168,6 +180,9 @@ static void make_inventory(struct dump *d)
 	inv->lsmtype = LSMTYPE__NO_LSM;
 	inv->has_network_lock_method = true;
 	inv->plugins_entry = arena_msg(d->kinds.a, plugins_entry, PluginsEntry);
+	if (gpu_note(d)) /* CRIU needs its own for them */
+		arena_add(d->kinds.a, &inv->plugins_entry->plugins, &inv->plugins_entry->n_plugins,
+			  arena_strdup(d->kinds.a, SNAP_CUDA_PLUGIN));
 	make_run_id(d, inv);
 	if (d->kinds.opts->tcp_close)
 		inv->has_tcp_close = inv->tcp_close = true;
@@ -225,8 +240,12 @@ static int stage_release(void *ctx)
 
 	if (o->leave_running || o->leave_stopped)
 		facts_begin_again(d);
+	if (o->leave_stopped)
+		gpu_dump_give_back(d, true);
 	seize_release(d->seized, o->leave_running ? 0 : o->leave_stopped ? SIGSTOP : SIGKILL);
 	d->seized = NULL;
+	if (o->leave_running)
+		gpu_dump_give_back(d, false);
 	return 0;
 }
 
@@ -234,6 +253,7 @@ static const struct stage stages[] = {
 	{ "open", stage_open, undo_open, NULL },
 	{ "pre-dump", stage_pre_dump, NULL, NULL },
 	{ "seize", stage_seize, undo_seize, NULL },
+	{ "gpu", stage_gpu, NULL, done_gpu },
 	{ "facts", stage_facts, NULL, done_facts },
 	{ "ask", stage_ask, undo_ask, NULL },
 	{ "nature", stage_nature, NULL, NULL },
@@ -245,11 +265,17 @@ static const struct stage stages[] = {
 	{ "release", stage_release, NULL, NULL },
 };
 
+struct job {
+	struct opts opts;
+	struct gpu_ledger *ledger;
+};
+
 static int run(void *arg)
 {
-	const struct opts *o = arg;
+	const struct job *job = arg;
+	const struct opts *o = &job->opts;
 	struct snap *s = snap_new();
-	struct dump d = { .snap = s, .undo = { .a = s->a }, .start_ns = trace_now_ns() };
+	struct dump d = { .snap = s, .undo = { .a = s->a }, .start_ns = trace_now_ns(), .ledger = job->ledger };
 	int err;
 
 	d.kinds = (struct dumping){ .opts = o, .snap = s, .a = s->a, .undo = &d.undo };
@@ -265,7 +291,19 @@ static int run(void *arg)
 
 int dump_run(const struct opts *o)
 {
-	struct opts copy = *o;
+	struct job job = { .opts = *o, .ledger = gpu_rescue_ledger(o->gpu_socket) };
+	int err;
 
-	return guard_run(run, &copy, true);
+	if (!job.ledger)
+		return -ENOMEM;
+	err = guard_run(run, &job, true);
+	if (err == -ECHILD) { /* the engine was killed, whose undos would have done it */
+		char why[512];
+
+		snprintf(why, sizeof(why), "%s", err_text());
+		gpu_rescue(job.ledger, NULL, NULL);
+		gpu_rescue_unmask(job.ledger);
+		err = err_adopt(-err, why);
+	}
+	return err;
 }

@@ -389,6 +389,72 @@ int seize_tree(pid_t root, uint64_t timeout_ns, struct arena *a, struct seize **
 	return 0;
 }
 
+/* --- one thread that runs meanwhile ------------------------------------------------------------- */
+
+int seize_let_run(struct seize *s, pid_t tid)
+{
+	struct tracee *t = tracees_find(&((struct seizer *)s)->set, tid);
+	int r;
+
+	if (!t || t->state != TRACEE_STOPPED)
+		return err_say(ESRCH, "thread %d does not stand", tid);
+	r = ptrace_cont(tid, 0);
+	if (!r)
+		t->state = TRACEE_PENDING;
+	return r;
+}
+
+int seize_tend(struct seize *s, pid_t tid)
+{
+	struct tracee *t = tracees_find(&((struct seizer *)s)->set, tid);
+	struct ptrace_stop stop = { .kind = PTRACE_STOP_DIED };
+	int r = t && t->state == TRACEE_PENDING ? ptrace_poll(tid, &stop) : 0;
+
+	if (r < 0 || stop.kind == PTRACE_STOP_NONE)
+		return r;
+	if (stop.kind != PTRACE_STOP_DIED)
+		return ptrace_cont(tid, stop.kind == PTRACE_STOP_SIGNAL ? stop.sig : 0);
+	if (t)
+		t->state = TRACEE_DIED;
+	return err_say(ESRCH, "thread %d has ended", tid);
+}
+
+/* All of its threads stand, whoever they are now. */
+static int member_settle_again(struct seizer *z, struct member *m)
+{
+	int r = 0;
+
+	m->settled = false;
+	for (size_t i = 0; !r && i < m->n_threads; i++)
+		if (m->thread[i]->state == TRACEE_PENDING)
+			r = tracees_expect(&z->set, m->thread[i]);
+	ptrace_waiter_begin(&z->waiter, trace_now_ns() + z->timeout_ns);
+	if (!r)
+		r = watchdog_begin(&z->watchdog);
+	if (!r)
+		r = tree_settle(z, 0);
+	watchdog_end(&z->watchdog);
+	ptrace_waiter_end(&z->waiter);
+	return r;
+}
+
+int seize_again(struct seize *s, struct seize_task *t)
+{
+	struct seizer *z = (struct seizer *)s;
+	struct member *m = (struct member *)t;
+	int r = member_settle_again(z, m);
+
+	if (r < 0)
+		return r;
+	if (m->gone || t->state == SEIZE_ZOMBIE)
+		return err_say(ESRCH, "task %d has ended", t->pid);
+	z->out.n_threads -= t->n_tids;
+	t->n_tids = 0;
+	t->state = SEIZE_ALIVE;
+	member_fill(z, m);
+	return 0;
+}
+
 void seize_release(struct seize *s, int sig)
 {
 	struct seizer *z = (struct seizer *)s;

@@ -60,6 +60,9 @@ static int reg_dump(struct dumping *d, const struct fd_facts *f, FileEntry *e)
 {
 	mode_t type = f->st.st_mode & S_IFMT;
 
+	if (!strncmp(f->link, "/dev/nvidia", 11))
+		return err_say(ENOTSUP, "%s is open, and the driver's checkpoint does not cover it (a descriptor inherited "
+			       "from a CUDA process, OpenGL, Vulkan, NVML): it must be closed before the dump", f->link);
 	if (!(f->flags & O_PATH) && (type == S_IFBLK || (type == S_IFCHR && !is_stateless(f->st.st_rdev))))
 		return err_say(ENOTSUP, "%s (%s %u:%u) is not supported yet", f->link, file_place_type(type),
 			       major(f->st.st_rdev), minor(f->st.st_rdev));

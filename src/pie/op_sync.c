@@ -93,6 +93,7 @@ void op_commit(struct pie_ctx *c)
 {
 	struct pie_board *b = c->board;
 
+	__atomic_add_fetch(&b->task[c->task].arrived, 1, __ATOMIC_ACQ_REL);
 	__atomic_add_fetch(&b->arrived, 1, __ATOMIC_ACQ_REL);
 	pie_ring(b);
 	while (!__atomic_load_n(&b->commit, __ATOMIC_ACQUIRE)) {

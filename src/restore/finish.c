@@ -13,6 +13,8 @@
  * unmap the hole. Its signals stay blocked for that one system call, which it makes on a ledge
  * (arch/ledge.h), so that it lives even if the engine does not.
  *
+ * One thread of a CUDA process goes before the commit (gpu_restore.h): it only gets its signals back here.
+ *
  * A task that is to be stopped must not run an instruction of its program: all of
  * its threads are stopped under ptrace and sent home in this way, and the signal
  * that stops the task waits for them when they are let go.
@@ -36,6 +38,7 @@
 #include "kern/proc.h"
 #include "kern/ptrace.h"
 #include "prog/blob_syms.h"
+#include "restore/gpu_restore.h"
 #include "restore/vdso_place.h"
 
 static const uint64_t PATIENCE_NS = 5000000000u;
@@ -53,10 +56,23 @@ static bool stays_stopped(const struct restore *r, const struct rtask *k)
 	return r->kinds.opts->leave_stopped || k->t->cores[0]->tc->task_state == TASK_STOPPED;
 }
 
-/* How many of its threads are stopped under ptrace for the commit. */
-static size_t traced(const struct restore *r, const struct rtask *k)
+/* The thread that is at home already, 0: none. */
+static size_t ahead_of(const struct restore *r, const struct rtask *k)
 {
-	return k->role != RTASK_ALIVE ? 0 : stays_stopped(r, k) ? k->t->ncores : 1;
+	uint64_t mask;
+
+	return gpu_restore_thread(r, k, &mask);
+}
+
+/* Is thread i stopped under ptrace for the commit? */
+static bool is_traced(const struct restore *r, const struct rtask *k, size_t i)
+{
+	return !i || stays_stopped(r, k) || i == ahead_of(r, k);
+}
+
+static size_t threads_of(const struct rtask *k)
+{
+	return k->role == RTASK_ALIVE ? k->t->ncores : 0;
 }
 
 static pid_t tid_of(const struct rtask *k, size_t i)
@@ -84,9 +100,9 @@ static int wait_stopped(pid_t tid)
 static int each_traced(const struct restore *r, int (*fn)(pid_t tid))
 {
 	for (size_t i = 0; i < r->tree.n; i++)
-		for (size_t j = 0, n = traced(r, r->tree.tasks[i]); j < n; j++) {
+		for (size_t j = 0; j < threads_of(r->tree.tasks[i]); j++) {
 			const struct rtask *k = r->tree.tasks[i];
-			int err = fn(tid_of(k, j));
+			int err = is_traced(r, k, j) ? fn(tid_of(k, j)) : 0;
 
 			if (err < 0)
 				return err_ctx(err, "task %d (%s)", k->pid, snap_comm(k->t));
@@ -236,8 +252,9 @@ static int finish_task(const struct restore *r, const struct rtask *k)
 	bool stopped = stays_stopped(r, k), all_left = stopped || wait_for_threads(r, k);
 	int err = 0;
 
-	for (size_t i = 1; err >= 0 && i < traced(r, k); i++)
-		err = err_ctx(send_home(r, k, i, &other), "thread %d", tid_of(k, i));
+	for (size_t i = 1; err >= 0 && i < threads_of(k); i++)
+		if (is_traced(r, k, i) && i != ahead_of(r, k))
+			err = err_ctx(send_home(r, k, i, &other), "thread %d", tid_of(k, i));
 	all_left &= err >= 0;
 	if (err >= 0)
 		err = send_home(r, k, 0, &home);
@@ -246,8 +263,9 @@ static int finish_task(const struct restore *r, const struct rtask *k)
 				 err_say(ETIMEDOUT, "its threads did not leave the restorer's memory, which stays mapped");
 	if (stopped && kill(k->pid, stop_signal(k)) < 0 && err >= 0)
 		err = err_set(errno, "stop it");
-	for (size_t i = 0; i < traced(r, k); i++)
-		(void)!ptrace_detach(tid_of(k, i), 0);
+	for (size_t i = 0; i < threads_of(k); i++)
+		if (is_traced(r, k, i))
+			(void)!ptrace_detach(tid_of(k, i), 0);
 	return err;
 }
 
@@ -257,12 +275,49 @@ static void commit(const struct restore *r)
 	syscall(SYS_futex, &r->board->commit, FUTEX_WAKE, 0x7fffffff, NULL, NULL, 0);
 }
 
+int finish_ahead(const struct restore *r, const struct rtask *k, size_t thread, uint64_t *ret_mask)
+{
+	struct user_regs_struct home;
+	pid_t tid = tid_of(k, thread);
+	int err = begin_stop(tid);
+
+	if (err >= 0)
+		err = wait_stopped(tid);
+	if (err >= 0)
+		err = send_home(r, k, thread, &home);
+	if (err >= 0)
+		err = ptrace_get_sigmask(tid, ret_mask);
+	if (err >= 0)
+		err = ptrace_set_sigmask(tid, UINT64_MAX);
+	if (err >= 0)
+		err = ptrace_detach(tid, 0) ? err_say(ESRCH, "it has ended") : 0;
+	return err_ctx(err, "thread %d", tid);
+}
+
+/* From the commit on they take signals like everybody. */
+static int unmask_ahead(const struct restore *r)
+{
+	int err = 0;
+
+	for (size_t i = 0; err >= 0 && i < r->tree.n; i++) {
+		const struct rtask *k = r->tree.tasks[i];
+		uint64_t mask;
+		size_t thread = gpu_restore_thread(r, k, &mask);
+
+		if (thread)
+			err = err_ctx(ptrace_set_sigmask(tid_of(k, thread), mask), "task %d (%s)", k->pid, snap_comm(k->t));
+	}
+	return err;
+}
+
 int finish_release(struct restore *r)
 {
 	int err = each_traced(r, begin_stop);
 
 	if (err >= 0)
 		err = each_traced(r, wait_stopped);
+	if (err >= 0)
+		err = unmask_ahead(r);
 	if (err < 0)
 		return err;
 	guard_too_late();

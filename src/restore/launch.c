@@ -7,6 +7,7 @@
  * subreaper of whatever dies half-way, so that a failed restore leaves nothing.
  */
 #include <linux/sched.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -25,6 +26,7 @@
 #include "page/shmem_fill.h"
 #include "prog/blob_syms.h"
 #include "restore/clocks.h"
+#include "restore/gpu_restore.h"
 
 enum { LOOKS = 64 };
 
@@ -151,11 +153,21 @@ static int look_for_dead(struct restore *r)
 	return 0;
 }
 
+static bool all_stand(const struct restore *r)
+{
+	return __atomic_load_n(&r->board->arrived, __ATOMIC_ACQUIRE) == r->tree.nthreads;
+}
+
+/* GPUs do not ring it: while they work, once everybody stands, their agent is listened to, and before that often. */
 static void sleep_on_bell(struct restore *r, uint32_t heard)
 {
-	struct timespec t = { .tv_nsec = 20 * 1000 * 1000 };
+	struct timespec t = { .tv_nsec = (gpu_restore_left(r) ? 2 : 20) * 1000 * 1000 };
+	struct pollfd agent = { .fd = gpu_restore_fd(r), .events = POLLIN };
 
-	syscall(SYS_futex, &r->board->bell, 0 /* FUTEX_WAIT */, heard, &t, NULL, 0);
+	if (gpu_restore_left(r) && all_stand(r))
+		poll(&agent, 1, 20);
+	else
+		syscall(SYS_futex, &r->board->bell, 0 /* FUTEX_WAIT */, heard, &t, NULL, 0);
 }
 
 int launch_wait(struct restore *r)
@@ -169,9 +181,12 @@ int launch_wait(struct restore *r)
 	while (err >= 0) {
 		uint32_t heard = __atomic_load_n(&b->bell, __ATOMIC_ACQUIRE);
 
+		err = gpu_restore_tend(r);
+		if (err < 0)
+			break;
 		if (__atomic_load_n(&b->failed, __ATOMIC_ACQUIRE))
 			err = blame_board(r);
-		else if (__atomic_load_n(&b->arrived, __ATOMIC_ACQUIRE) == r->tree.nthreads)
+		else if (all_stand(r) && !gpu_restore_left(r))
 			break;
 		else if (trace_now_ns() - looked > 20 * 1000 * 1000) {
 			looked = trace_now_ns();

@@ -65,6 +65,16 @@ static uint64_t gap_in(struct ranges *rs, uint64_t len)
 
 static int add_task(struct ranges *rs, const struct snap_task *t)
 {
+	const ThawGpuEntry *gpu = t->ncores && t->cores[0]->tc ? t->cores[0]->tc->thaw_gpu : NULL;
+
+	/* what the driver of a GPU will map by itself */
+	for (size_t i = 0; gpu && i < gpu->n_range_start; i++) {
+		uint64_t start = gpu->range_start[i], len = i < gpu->n_range_len ? gpu->range_len[i] : 0;
+		int err = start < TOP && len < TOP - start ? add(rs, start, start + len) : 0;
+
+		if (err < 0)
+			return err;
+	}
 	for (size_t i = 0; t->mm && i < t->mm->n_vmas; i++) {
 		const VmaEntry *v = t->mm->vmas[i];
 		int err = v->start < TOP ? add(rs, v->start, v->end) : 0;

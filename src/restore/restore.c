@@ -21,6 +21,7 @@
 #include "base/trace.h"
 #include "kind/shmem.h"
 #include "page/shmem_fill.h"
+#include "restore/gpu_restore.h"
 #include "restore/ids.h"
 #include "restore/rt.h"
 #include "restore/stats.h"
@@ -79,10 +80,23 @@ int restore_stage_plan(void *ctx)
 	if (err < 0)
 		return err;
 	fill_plan(r);
+	err = gpu_restore_plan(r);
+	if (err < 0)
+		return err;
 	err = layout_choose(&r->kinds, r->workers, &r->lay);
 	if (err >= 0)
 		err = vdso_place_plan(r);
 	return err < 0 ? err : ids_plan(r);
+}
+
+static int stage_gpu(void *ctx)
+{
+	return gpu_restore_open(ctx);
+}
+
+static void done_gpu(void *ctx)
+{
+	gpu_restore_close(ctx);
 }
 
 static int restore_stage_files(void *ctx)
@@ -187,7 +201,9 @@ static int stage_commit(void *ctx)
 	int err;
 
 	rfiles_release(&r->kinds);
-	err = finish_release(r);
+	err = gpu_restore_unlock(r);
+	if (err >= 0)
+		err = finish_release(r);
 	if (err < 0)
 		return err;
 	undo_run(&r->done);
@@ -213,6 +229,7 @@ static void undo_files(void *ctx)
 static const struct stage stages[] = {
 	{ "load", restore_stage_load, NULL, NULL },
 	{ "plan", restore_stage_plan, NULL, NULL },
+	{ "gpu", stage_gpu, NULL, done_gpu },
 	{ "pre-restore", stage_setup_scripts, NULL, NULL },
 	{ "files", restore_stage_files, undo_files, NULL },
 	{ "assemble", restore_stage_assemble, NULL, NULL },

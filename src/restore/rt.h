@@ -36,13 +36,13 @@ struct restore {
 	size_t nids;
 	int32_t *spare_ids;     /* numbers no image needs and nobody has, for page workers */
 	uint32_t nspare_ids;
-	const struct pie_fill **fills; /* by task index in snap; NULL: it has no contents */
 	int *images_tfd;        /* by depth: the number in tasks of the image directory, its parent, ... */
 	/* the vdso of the image: kept (moved there) or bridged */
 	struct rvdso *vdso;     /* by task index in snap */
 	pid_t root;             /* the root task once it exists, else 0 */
 	uint64_t start_ns, forked_ns;
 	int64_t clock_ahead_ns; /* what the tasks' monotonic clock is ahead of ours */
+	struct rgpu *gpu;       /* gpu_restore.h */
 	uint32_t looked_at;     /* launch.c: the task to be looked at next */
 };
 
@@ -83,6 +83,11 @@ void launch_kill(struct restore *r);
 
 /* finish.c: commit, and the hole goes. */
 int finish_release(struct restore *r) must_check;
+/*
+ * One thread (not the leader) goes home before the commit; the hole stays. It runs with all signals blocked until then,
+ * *ret_mask is what it will have.
+ */
+int finish_ahead(const struct restore *r, const struct rtask *k, size_t thread, uint64_t *ret_mask) must_check;
 
 /* blame.c: the board's failure as a sentence. Returns -errno. */
 int blame_board(struct restore *r) must_check;

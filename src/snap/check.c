@@ -12,14 +12,16 @@
 #include "snap/check.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static int check_inventory(const struct snap *s)
 {
 	const PluginsEntry *p = s->inventory->plugins_entry;
 
-	if (p && p->n_plugins)
-		return err_say(ENOTSUP, "inventory.img: the image needs the plugin %s, which is not supported yet",
-			       p->plugins[0]);
+	for (size_t i = 0; p && i < p->n_plugins; i++)
+		if (strcmp(p->plugins[i], SNAP_CUDA_PLUGIN))
+			return err_say(ENOTSUP, "inventory.img: the image needs the plugin %s, which is not supported yet",
+				       p->plugins[i]);
 	return 0;
 }
 

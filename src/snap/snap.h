@@ -62,6 +62,9 @@ struct snap_extent {
 	uint32_t source;
 };
 
+/* The name in the inventory that says: CUDA processes, which were checkpointed by the driver. */
+#define SNAP_CUDA_PLUGIN "cuda_plugin"
+
 /* Where the bytes of one memory object are: runs of pages, in the order in which pages-<id>.img holds them. */
 struct snap_pages {
 	uint32_t pages_id;

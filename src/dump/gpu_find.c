@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which tasks may have to do with a GPU. Every dump asks this, so it must be cheap: one look for two words in the
+ * text of /proc/PID/maps, and descriptors only where that says so. The driver is not asked here.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "dump/gpu_dump.h"
+
+static const char DEVICES[] = "/dev/nvidia";
+
+static int holds_device(int proc_fd, bool *ret)
+{
+	int fd = openat(proc_fd, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	auto_dir DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *e;
+	char link[64];
+
+	if (!dir)
+		return err_set(errno, "list its descriptors");
+	while (!*ret && (e = readdir(dir))) {
+		ssize_t n = readlinkat(dirfd(dir), e->d_name, link, sizeof(link) - 1);
+
+		link[n < 0 ? 0 : n] = 0;
+		*ret = !strncmp(link, DEVICES, sizeof(DEVICES) - 1);
+	}
+	return 0;
+}
+
+int gpu_find_traces(const struct seize_task *t, struct gpu_traces *ret)
+{
+	auto_free char *text = NULL;
+	ssize_t n;
+
+	*ret = (struct gpu_traces){ 0 };
+	if (t->state == SEIZE_ZOMBIE)
+		return 0;
+	n = io_slurp(t->proc_fd, "maps", &text);
+	if (n < 0)
+		return err_set((int)-n, "read its mappings");
+	ret->lib = strstr(text, "/libcuda.so") != NULL;
+	ret->dev = strstr(text, DEVICES) != NULL;
+	return ret->lib && !ret->dev ? holds_device(t->proc_fd, &ret->dev) : 0;
+}
+
+struct seize_task *gpu_find_task(const struct seize *s, pid_t pid)
+{
+	for (size_t i = 0; i < s->n_tasks; i++)
+		if (s->tasks[i]->pid == pid)
+			return s->tasks[i];
+	return NULL;
+}

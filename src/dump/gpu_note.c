@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the images say of CUDA processes. Runs in the engine when everything else of the tree is known. */
+#include <string.h>
+
+#include "dump/gpu_dump.h"
+
+/* Where the driver had mappings that it will want back at the same addresses: what is not there any more. */
+static void note_ranges(struct dump *d, const struct gpu_proc *p, const struct dump_task *t, ThawGpuEntry *e)
+{
+	uint64_t *starts = arena_alloc(d->kinds.a, p->nmaps * sizeof(*starts));
+	uint64_t *lens = arena_alloc(d->kinds.a, p->nmaps * sizeof(*lens));
+	size_t k = 0, n = 0;
+
+	for (size_t i = 0; i < p->nmaps; i++) {
+		while (k < t->nmaps && t->maps[k].end_va <= p->maps[i].start_va)
+			k++;
+		if (k < t->nmaps && t->maps[k].start_va <= p->maps[i].start_va &&
+		    t->maps[k].end_va >= p->maps[i].end_va)
+			continue;
+		starts[n] = p->maps[i].start_va;
+		lens[n++] = p->maps[i].end_va - p->maps[i].start_va;
+	}
+	e->range_start = starts;
+	e->range_len = lens;
+	e->n_range_start = e->n_range_len = n;
+}
+
+static void note_proc(struct dump *d, const struct gpu_proc *p)
+{
+	ThawGpuEntry *e = arena_msg(d->kinds.a, thaw_gpu_entry, ThawGpuEntry);
+	struct snap_task *t = snap_task(d->snap, (uint32_t)p->pid);
+
+	e->state = (uint32_t)p->found;
+	e->restore_tid = (uint32_t)p->tid;
+	for (size_t i = 0; i < d->kinds.ntasks; i++)
+		if (d->kinds.tasks[i].pid == p->pid)
+			note_ranges(d, p, &d->kinds.tasks[i], e);
+	t->cores[0]->tc->thaw_gpu = e;
+}
+
+bool gpu_note(struct dump *d)
+{
+	bool plugin = false;
+
+	for (size_t i = 0; d->gpu && i < d->gpu->n; i++) {
+		note_proc(d, &d->gpu->v[i]);
+		plugin |= d->gpu->v[i].found != GPU_CHECKPOINTED;
+	}
+	return plugin;
+}

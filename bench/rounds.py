@@ -46,7 +46,6 @@ class Rounds:
                        'goals': scene.goals, 'rounds': 0}
         self.save = lambda: save(self.result)
         self.layout = None
-        self.best_traced = 0.0
 
     # --- what there is to measure
 
@@ -104,8 +103,7 @@ class Rounds:
         """Keeps the timeline of the fastest."""
         trace = os.path.join(lab.SCRATCH, 'trace.json')
         seconds = self.thaw.restore(self.scene, self.images, '--trace', trace)
-        if not self.best_traced or seconds < self.best_traced:
-            self.best_traced = seconds
+        if row['seconds'] and seconds < min(row['seconds']) or not row['seconds']:
             name = f'trace-{self.scene.name}-{self.scene.size >> 20}m.json'
             shutil.copyfile(trace, os.path.join(self.o.out, name))
             row['trace'] = name
@@ -128,6 +126,8 @@ class Rounds:
         if len(row['failures']) >= 2:
             return  # it does not work here; no need to try it in every round
         try:
+            if self.o.warm:
+                lab.warm(self.scene.bytes()[row['what'] == 'dump'], self.cpus)
             seconds = m.run(row)
             if verify:
                 verify(row)
@@ -206,7 +206,6 @@ class Rounds:
             self.dumps.append(Mode('dump', 'criu', 'default', self.dump_by(self.criu, os.path.join(lab.IMAGES, 'criu'))))
         self.modes_make()
         try:
-            lab.warm(sum(self.scene.bytes()), self.cpus)
             for n in range(self.o.iterations + 1):
                 self.round(n)
         except lab.Late:

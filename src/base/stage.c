@@ -25,6 +25,8 @@ int stage_run_all(const struct stage *stages, size_t n, void *ctx)
 	size_t k;
 	int r = 0;
 
+	trace_name(getpid(), 0, "thaw");
+	trace_name(getpid(), getpid(), "stages");
 	for (k = 0; k < n; k++) {
 		r = run_one(&stages[k], ctx);
 		if (r < 0)

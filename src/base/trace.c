@@ -3,10 +3,13 @@
 #include "base/trace.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 static FILE *out;
+static bool first; /* no event was written yet; under stdio's lock */
 
 uint64_t trace_now_ns(void)
 {
@@ -21,7 +24,8 @@ int trace_open(const char *path)
 	out = fopen(path, "we");
 	if (!out)
 		return err_set(errno, "--trace: open %s", path);
-	fputs("[\n{}", out);
+	fputs("[", out);
+	first = true;
 	return 0;
 }
 
@@ -32,6 +36,14 @@ void trace_close(void)
 	fputs("\n]\n", out);
 	fclose(out);
 	out = NULL;
+}
+
+/* What stands between two events, and how one starts. */
+static void put_event(const char *start)
+{
+	fputs(first ? "\n" : ",\n", out);
+	fputs(start, out);
+	first = false;
 }
 
 /* Names come from the host (comm, paths): what JSON cannot hold bare becomes '?'. */
@@ -46,7 +58,7 @@ void trace_span(const char *name, int pid, int tid, uint64_t from_ns, uint64_t t
 	if (!out)
 		return;
 	flockfile(out);
-	fputs(",\n{\"ph\":\"X\",\"name\":\"", out);
+	put_event("{\"ph\":\"X\",\"name\":\"");
 	put_name(name);
 	fprintf(out, "\",\"pid\":%d,\"tid\":%d,\"ts\":%.3f,\"dur\":%.3f", pid, tid, (double)from_ns / 1e3,
 		(double)(to_ns - from_ns) / 1e3);
@@ -56,12 +68,22 @@ void trace_span(const char *name, int pid, int tid, uint64_t from_ns, uint64_t t
 	funlockfile(out);
 }
 
+void trace_worker(const char *name, uint64_t from_ns, uint64_t bytes)
+{
+	if (!out)
+		return;
+	if (gettid() != getpid())
+		trace_name(getpid(), gettid(), "worker");
+	trace_span(name, getpid(), gettid(), from_ns, trace_now_ns(), bytes);
+}
+
 void trace_name(int pid, int tid, const char *name)
 {
 	if (!out)
 		return;
 	flockfile(out);
-	fprintf(out, ",\n{\"ph\":\"M\",\"name\":\"%s\",\"pid\":%d,\"tid\":%d,\"args\":{\"name\":\"",
+	put_event("{\"ph\":\"M\",");
+	fprintf(out, "\"name\":\"%s\",\"pid\":%d,\"tid\":%d,\"args\":{\"name\":\"",
 		tid ? "thread_name" : "process_name", pid, tid);
 	put_name(name);
 	fputs("\"}}", out);

@@ -19,6 +19,8 @@ uint64_t trace_now_ns(void);
 
 /* A span on row (pid, tid), with an optional byte count (0: none). Names are copied. */
 void trace_span(const char *name, int pid, int tid, uint64_t from_ns, uint64_t to_ns, uint64_t bytes);
+/* From then till now on the row of this thread, which is a worker of the engine's. */
+void trace_worker(const char *name, uint64_t from_ns, uint64_t bytes);
 /* Names a row group or a row (tid 0: the group). */
 void trace_name(int pid, int tid, const char *name);
 

@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/trace.h"
 
 enum { MAX_THREADS = 64 };
 
@@ -236,6 +237,7 @@ static void fail(struct collect *c, int err)
 
 static void *work(void *arg)
 {
+	uint64_t from = trace_now_ns(), bytes = 0;
 	struct collect *c = arg;
 	struct stored *s = malloc(sizeof(*s));
 	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE;
@@ -249,6 +251,7 @@ static void *work(void *arg)
 
 		if (i >= c->n)
 			break;
+		bytes += c->chunks[i].len;
 		err = *c->stop ? err_say(ECANCELED, "interrupted") : collect_chunk(c, &c->chunks[i], buf, s);
 		if (err < 0)
 			fail(c, err);
@@ -256,6 +259,7 @@ static void *work(void *arg)
 	if (buf != MAP_FAILED)
 		munmap(buf, COLLECT_LEN);
 	free(s);
+	trace_worker("read memory, write pages", from, bytes);
 	atomic_fetch_sub(&c->running, 1);
 	return NULL;
 }

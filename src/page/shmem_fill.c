@@ -17,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/trace.h"
 
 enum { PIECE = 2 << 20, MAX_THREADS = 64 };
 
@@ -61,6 +62,7 @@ static int fill_piece(struct fill *f, const struct piece *k)
 
 static void *fill_thread(void *arg)
 {
+	uint64_t from = trace_now_ns(), bytes = 0;
 	struct fill *f = arg;
 
 	/* this number is wanted by a task that is being made right now: leave it, the others do the work */
@@ -73,7 +75,8 @@ static void *fill_thread(void *arg)
 		/* the caller knows why it is told to stop */
 		if (i >= f->n || atomic_load(&f->err) || *f->opts->stop ||
 		    __atomic_load_n(f->opts->failed, __ATOMIC_RELAXED))
-			return NULL;
+			break;
+		bytes += f->pieces[i].len;
 		err = fill_piece(f, &f->pieces[i]);
 		if (err < 0) {
 			pthread_mutex_lock(&f->lock);
@@ -84,6 +87,8 @@ static void *fill_thread(void *arg)
 			pthread_mutex_unlock(&f->lock);
 		}
 	}
+	trace_worker("fill shared memory", from, bytes);
+	return NULL;
 }
 
 /* files: of the object's sources. out NULL: only counts. */

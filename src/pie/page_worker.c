@@ -15,18 +15,31 @@
 
 #include "pie/page_worker.h"
 
+static long now_ns(void)
+{
+	int64_t t[2];
+
+	sys2(__NR_clock_gettime, 1, t);
+	return t[0] * 1000000000 + t[1];
+}
+
 static void fill_loop(struct page_worker *w)
 {
 	const struct pie_chunk *chunks = (const struct pie_chunk *)w->f->chunks_va;
+	struct pie_span *span = (struct pie_span *)w->f->spans_va + w->number;
 
+	span->tid = sys0(__NR_gettid);
+	span->from_ns = (uint64_t)now_ns();
 	for (;;) {
 		uint32_t i = __atomic_fetch_add(&w->f->next, 1, __ATOMIC_RELAXED);
 
 		if (i >= w->f->nchunks || __atomic_load_n(&w->c->board->failed, __ATOMIC_RELAXED))
 			break;
 		page_read_chunk(w, &chunks[i]);
+		span->bytes += chunks[i].len;
 	}
 	page_read_end(w);
+	span->to_ns = (uint64_t)now_ns();
 }
 
 static void worker_main(void *arg)
@@ -59,14 +72,6 @@ static long spawn(struct page_worker *w, uint32_t k, uint32_t *tid_at)
 		r = pie_clone(&args, sizeof(args), low + PIE_STACK, worker_main, w);
 	}
 	return r;
-}
-
-static long now_ns(void)
-{
-	int64_t t[2];
-
-	sys2(__NR_clock_gettime, 1, t);
-	return t[0] * 1000000000 + t[1];
 }
 
 long op_fill(struct pie_ctx *c, const struct prog_rec *rec, struct pie_fill *f)

@@ -95,6 +95,12 @@ struct pie_chunk {
 	uint32_t len, niovs, file, huge;
 };
 
+/* What a page worker did, for the timeline. */
+struct pie_span {
+	uint64_t from_ns, to_ns, bytes;
+	int64_t tid;
+};
+
 /* The memory of one task. Every field but next and done is constant once the task exists. */
 struct pie_fill {
 	uint64_t chunks_va, files_va, tids_va; /* arrays of pie_chunk, pie_file, int32_t (IDs for workers) */
@@ -107,6 +113,7 @@ struct pie_fill {
 	uint64_t ranges_va, staging_va; /* array of pie_iov; PIE_STAGING bytes for each worker */
 	uint32_t nranges;
 	int32_t uffd;
+	uint64_t spans_va; /* array of pie_span, one for each worker */
 };
 
 enum { PIE_STAGING = 16 << 20 }; /* a move of so much at a time costs no more than one fault (doc/pages.md) */

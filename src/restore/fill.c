@@ -66,6 +66,7 @@ static bool huge_pages_allowed(void)
 void fill_plan(struct restore *r)
 {
 	count_bytes(r);
+	r->fills = arena_alloc(r->kinds.a, r->snap->ntasks * sizeof(struct pie_fill *));
 	r->huge_pages = huge_pages_allowed();
 	r->workers = choose_workers(r);
 	if (r->workers)
@@ -173,6 +174,8 @@ void fill_emit(struct restore *r, const struct snap_task *t, struct prog *p)
 	};
 	if (f->nworkers > c.n)
 		f->nworkers = c.n;
+	prog_alloc(&r->space, (f->nworkers + 1) * sizeof(struct pie_span), &f->spans_va);
+	r->fills[t->index] = f;
 	give_ids(r, f);
 	if (c.nranges)
 		staging = emit_staging(r, p);

@@ -36,6 +36,7 @@ struct restore {
 	size_t nids;
 	int32_t *spare_ids;     /* numbers no image needs and nobody has, for page workers */
 	uint32_t nspare_ids;
+	const struct pie_fill **fills; /* by task index in snap; NULL: it has no contents */
 	int *images_tfd;        /* by depth: the number in tasks of the image directory, its parent, ... */
 	/* the vdso of the image: kept (moved there) or bridged */
 	struct rvdso *vdso;     /* by task index in snap */

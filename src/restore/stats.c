@@ -9,6 +9,24 @@
 #include "base/log.h"
 #include "base/trace.h"
 
+/* One row for each page worker; a task that filled its memory itself has said it all. */
+static void trace_workers(const struct restore *r, const struct rtask *k)
+{
+	const struct pie_fill *f = k->t && r->fills ? r->fills[k->t->index] : NULL;
+	uint64_t ahead = (uint64_t)r->clock_ahead_ns;
+
+	for (uint32_t i = 0; f && i < f->nworkers; i++) {
+		const struct pie_span *s = (const struct pie_span *)f->spans_va + i;
+		char name[32];
+
+		if (!s->to_ns)
+			continue;
+		snprintf(name, sizeof(name), "page worker %u", i);
+		trace_name(k->pid, (int)s->tid, name);
+		trace_span("read pages", k->pid, (int)s->tid, s->from_ns - ahead, s->to_ns - ahead, s->bytes);
+	}
+}
+
 static void trace_tasks(const struct restore *r)
 {
 	for (size_t i = 0; i < r->tree.n; i++) {
@@ -18,8 +36,10 @@ static void trace_tasks(const struct restore *r)
 		if (!b->fill_to_ns)
 			continue;
 		trace_name(k->pid, 0, snap_comm(k->t));
+		trace_name(k->pid, k->pid, "task");
 		trace_span("fill memory", k->pid, k->pid, b->fill_from_ns - (uint64_t)r->clock_ahead_ns,
 			   b->fill_to_ns - (uint64_t)r->clock_ahead_ns, snap_chain_bytes(&k->t->pages));
+		trace_workers(r, k);
 	}
 }
 

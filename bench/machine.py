@@ -22,12 +22,29 @@ def _field(text, name):
 
 
 def cpus():
-    return len(os.sched_getaffinity(0))
+    """The CPUs that may be used: affinity, and a container's share of time."""
+    share = (_read('/sys/fs/cgroup/cpu.max') or 'max 1').split()
+    n = len(os.sched_getaffinity(0))
+    return n if share[0] == 'max' else max(1, min(n, int(share[0]) // int(share[1])))
 
 
 def meminfo(name):
     """A line of /proc/meminfo, in bytes."""
     return int((_field(_read('/proc/meminfo'), name) or '0 kB').split()[0]) << 10
+
+
+def _container(left):
+    """A container's limit of memory, or what is left of it; without one, more than there is."""
+    most, now = _read('/sys/fs/cgroup/memory.max'), _read('/sys/fs/cgroup/memory.current')
+    return int(most) - int(now or 0) * left if most.isdigit() else 1 << 62
+
+
+def memory():
+    return min(meminfo('MemTotal'), _container(False))
+
+
+def memory_free():
+    return min(meminfo('MemAvailable'), _container(True))
 
 
 def _bracketed(path):
@@ -45,7 +62,7 @@ def facts():
     return {
         'cpu': _field(info, 'model name') or 'unknown',
         'cpus': cpus(),
-        'memory_bytes': meminfo('MemTotal'),
+        'memory_bytes': memory(),
         'virtual': 'hypervisor' in _field(info, 'flags').split(),
         'thp': _bracketed('/sys/kernel/mm/transparent_hugepage/enabled'),
         'thp_defrag': _bracketed('/sys/kernel/mm/transparent_hugepage/defrag'),

@@ -26,6 +26,12 @@ def row(x):
     return f'<tr class="{kind}">' + ''.join(f'<td>{t}</td>' for t in texts) + '</tr>'
 
 
+def table(head, rows):
+    def line(cell, texts):
+        return '<tr>' + ''.join(f'<{cell}>{html.escape(t)}</{cell}>' for t in texts) + '</tr>'
+    return '<table>' + line('th', head) + ''.join(line('td', r) for r in rows) + '</table>'
+
+
 def scene_html(scene):
     out = [f'<h2>{html.escape(summary.title(scene))}</h2>', f'<p class="about">{html.escape(summary.facts(scene))}</p>']
     if scene['skipped']:
@@ -50,6 +56,7 @@ def page(doc, drawn):
     bad = summary.failures(doc)
     out += ['</table>', f'<p>{READ}</p>',
             f'<p class="bad">{bad} runs failed; they are listed below.</p>' if bad else '<p>No run failed.</p>']
+    out.append(table(summary.OVERVIEW, summary.overview(doc)))
     out += [f'<figure>{svg}</figure>' for _, svg in drawn or []]
     if drawn is None:
         out.append('<p>There was no gnuplot to draw plots; <code>bench/run --plot results.json</code> does it later.</p>')

@@ -191,12 +191,13 @@ class Rounds:
             self.save()
 
     def why_not(self):
-        need, have = sum(self.scene.bytes()) + self.scene.bytes()[1] * bool(self.criu), machine.meminfo('MemAvailable')
+        need, have = sum(self.scene.bytes()) + self.scene.bytes()[1] * bool(self.criu), machine.memory_free()
         if self.scene.missing():
             return self.scene.missing()
         return f'needs {need >> 20} MiB of memory, {have >> 20} are free' if need * 1.1 > have else ''
 
     def run(self):
+        self.result['load'] = round(os.getloadavg()[0], 1)
         self.result['skipped'] = self.why_not()
         if self.result['skipped']:
             self.o.say(f'  skipped: {self.result["skipped"]}')

@@ -96,6 +96,8 @@ def facts(scene):
     after = next((r['memory']['pss_kib'] for r in scene['rows'] if r.get('memory') and r['who'] == 'thaw'), None)
     if before and after:
         parts.append(f'memory in use {before / 1024:.1f} MiB before, {after / 1024:.1f} after thaw\'s restore')
+    if scene.get('load', 0) >= 1:
+        parts.append(f'load {scene["load"]} when it began')
     if scene.get('note'):
         parts.append(scene['note'])
     return '; '.join(parts)
@@ -121,6 +123,9 @@ def table(doc, out):
     """The terminal's table."""
     for k, v in head(doc):
         out(f'{k + ":":<14}{v}')
+    out('')
+    for row in (OVERVIEW, *overview(doc)):
+        out(f'{row[0]:<20}' + ''.join(f'{x:>11}' for x in row[1:7]) + f'  {row[7]}'.rstrip())
     for scene in doc['scenes']:
         out('')
         out(f'== {title(scene)}: {facts(scene)}')
@@ -133,6 +138,23 @@ def table(doc, out):
             if x['note']:
                 out(f'   {label(x)}: {x["note"]}')
     out('')
+
+
+OVERVIEW = ('', 'dump ms', 'x ceiling', 'x CRIU', 'restore ms', 'x ceiling', 'x CRIU', 'goals')
+
+
+def overview(doc):
+    """A row for each scene, of the default way, hot, under OVERVIEW."""
+    out = []
+    for scene in doc['scenes']:
+        row, goals = [title(scene)], []
+        for what in ('dump', 'restore'):
+            x = next((x for x in lines(scene) if (x['what'], x['who'], x['mode'], x['cold']) == (what, 'thaw', 'default', False)), None)
+            row += cells(x)[2:3] + cells(x)[5:7] if x else [''] * 3
+            if x and x['goal']:
+                goals.append(f'{what} {cells(x)[7]}')
+        out.append([*row, ', '.join(goals) or scene['skipped']])
+    return out
 
 
 def failures(doc):

@@ -28,7 +28,7 @@ check: deps
 
 tests: $(UNIT) $(GOLDEN) $(KIND) $(FAULT) $(REAL) $(GPU) $(STUB) $(SUBJECT) $(BENCH) $(B)/thaw
 
-unit: $(UNIT)
+unit: $(UNIT) $(STUB)
 	@$(RUN) unit
 golden: $(GOLDEN) $(SUBJECT) $(B)/thaw
 	@$(RUN) golden

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* thaw gpu-agent: the agent itself (gpu/gpu_agent.h), or a look at the one that runs. */
-#include <json-c/json.h>
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "base/cleanup.h"
 #include "cli/cmd.h"
+#include "cli/gpu_report.h"
 #include "gpu/gpu_agent.h"
 #include "gpu/gpu_client.h"
 
@@ -21,9 +18,7 @@ static int status_print(const struct opts *o)
 		return r;
 	r = gpu_client_status(c, &json);
 	gpu_client_close(c);
-	if (r >= 0)
-		puts(json);
-	return r;
+	return r < 0 ? r : gpu_report_print(json, o->json);
 }
 
 int cmd_gpu_agent(const struct opts *o, int *ret_exit)

@@ -24,7 +24,6 @@ enum cuda_result {
 };
 
 enum {
-	CUDA_CTX_BLOCKING_SYNC = 4,      /* a waiting thread sleeps */
 	CUDA_STREAM_NON_BLOCKING = 1,
 	CUDA_HOST_ALLOC_PORTABLE = 1,    /* pinned for every context */
 	CUDA_CHECKPOINT_VERSION = 12080, /* driver 570: the first with the checkpoint calls */

@@ -15,6 +15,7 @@
 #include "gpu/gpu_job.h"
 #include "gpu/gpu_socket.h"
 #include "gpu/gpu_spawn.h"
+#include "gpu/gpu_status.h"
 
 enum {
 	POLL_MOST = 256,     /* clients at once; more wait in the queue */
@@ -24,6 +25,7 @@ enum {
 
 struct agent {
 	struct gpu_driver driver;
+	struct gpu_pools pools;
 	struct gpu_jobs jobs;
 	struct gpu_conns conns;
 	char path[GPU_SOCKET_LEN];
@@ -59,7 +61,9 @@ static int agent_start(struct agent *a, const struct gpu_agent_opts *o)
 			unlink(a->path);
 	}
 	if (r >= 0)
-		r = gpu_jobs_init(&a->jobs, &a->driver);
+		r = gpu_jobs_init(&a->jobs, &a->driver, &a->pools);
+	if (r >= 0)
+		r = gpu_pools_start(&a->pools, &a->driver, (size_t)o->pool_size);
 	a->idle_ns = (uint64_t)o->idle_s * 1000000000;
 	a->busy_at_ns = trace_now_ns();
 	return r;
@@ -72,15 +76,24 @@ static void refuse(const struct gpu_conn *conn, const struct gpu_request *q, int
 	gpu_conn_reply(conn, &head, err_text());
 }
 
+static void status_send(struct agent *a, const struct gpu_conn *conn, const struct gpu_reply *head)
+{
+	auto_free char *text = gpu_status_json(&a->driver, &a->pools, &a->jobs, &a->conns, conn);
+
+	gpu_conn_reply(conn, head, text ? text : "{}");
+}
+
 static void request_serve(struct agent *a, const struct gpu_conn *conn, const struct gpu_request *q)
 {
 	struct gpu_reply head = { .version = GPU_WIRE_VERSION, .ticket = q->ticket };
 	int r;
 
-	if (q->op == GPU_OP_HELLO || q->op == GPU_OP_STATUS) {
+	if (q->op == GPU_OP_HELLO)
 		gpu_conn_reply(conn, &head, "");
+	else if (q->op == GPU_OP_STATUS)
+		status_send(a, conn, &head);
+	if (q->op < GPU_OP_STATE)
 		return;
-	}
 	r = gpu_job_start(&a->jobs, q, conn->id);
 	if (r < 0)
 		refuse(conn, q, r);
@@ -199,6 +212,7 @@ static void agent_end(struct agent *a)
 	}
 	while (a->conns.first)
 		gpu_conn_drop(&a->conns, a->conns.first);
+	gpu_pools_end(&a->pools);
 	close(a->lock_fd);
 }
 

@@ -7,29 +7,30 @@
  */
 #include "gpu/gpu_driver.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/log.h"
+#include "gpu/gpu_nodes.h"
 #include "gpu/gpu_words.h"
 
-/* Which /dev/nvidiaN the GPU at a bus address is; the kernel module alone knows. */
-static int minor_of(const char *bus)
+/* The kernel module's release, as it tells it itself: "580.159.04". */
+static void release_read(char release[32])
 {
-	char path[80], line[128], low[16];
-	int minor = -1;
-	FILE *f;
+	auto_file FILE *f = fopen("/proc/driver/nvidia/version", "re");
+	char line[256];
 
-	for (size_t i = 0; i < sizeof(low); i++)
-		low[i] = (char)(bus[i] >= 'A' && bus[i] <= 'F' ? bus[i] - 'A' + 'a' : bus[i]);
-	snprintf(path, sizeof(path), "/proc/driver/nvidia/gpus/%.15s/information", low);
-	f = fopen(path, "re");
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "Device Minor: %d", &minor) == 1)
-			break;
-	if (f)
-		fclose(f);
-	return minor;
+	snprintf(release, 32, "unknown");
+	while (f && fgets(line, sizeof(line), f)) {
+		const char *word = line;
+
+		for (; (word = strchr(word, ' ')); word++)
+			if (sscanf(word, " %31[0-9.]", release) == 1 && strchr(release, '.'))
+				return;
+	}
+	snprintf(release, 32, "unknown");
 }
 
 static int device_read(const struct cuda_api *c, int ordinal, struct gpu_device *ret)
@@ -47,9 +48,11 @@ static int device_read(const struct cuda_api *c, int ordinal, struct gpu_device 
 		return r;
 	g.name[sizeof(g.name) - 1] = 0;
 	if (c->device_bus && c->device_bus(g.bus, sizeof(g.bus), g.handle) == CUDA_OK)
-		g.minor = minor_of(g.bus);
+		g.minor = gpu_nodes_minor(g.bus);
 	else
 		g.bus[0] = 0;
+	if (g.minor < 0)
+		g.minor = ordinal; /* most likely */
 	*ret = g;
 	return 0;
 }
@@ -67,6 +70,7 @@ int gpu_driver_init(struct gpu_driver *ret)
 		return r;
 	if (n <= 0)
 		return err_say(ENOENT, "the NVIDIA driver knows of no GPU");
+	release_read(ret->release);
 	ret->n = n < GPU_MOST ? (size_t)n : GPU_MOST;
 	for (size_t i = 0; i < ret->n && r >= 0; i++) {
 		r = device_read(c, (int)i, &ret->device[i]);
@@ -171,6 +175,8 @@ int gpu_driver_step(const struct gpu_driver *d, enum gpu_step step, pid_t pid, u
 		return 0;
 	if (result == CUDA_ILLEGAL_STATE)
 		return state_refuse(d, step, pid);
+	if (kill(pid, 0) && errno == ESRCH)
+		return err_say(ESRCH, "process %d ended during the NVIDIA driver's %s", pid, gpu_step_name(step));
 	if (no_cuda(result) && gpu_driver_state(d, pid, &state) >= 0 && state == GPU_NONE)
 		return err_say(ESRCH, "process %d is no CUDA process, or has not finished cuInit()", pid);
 	return err_say(cuda_errno(result), "process %d: the NVIDIA driver's %s failed: %s%s", pid, gpu_step_name(step),

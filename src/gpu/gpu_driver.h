@@ -14,12 +14,13 @@ struct gpu_device {
 	int handle;
 	uint8_t uuid[GPU_UUID_LEN];
 	char name[64], bus[16]; /* bus: "" when not told */
-	int minor;              /* /dev/nvidiaN, -1: unknown */
+	int minor;              /* /dev/nvidiaN */
 	size_t mem_len;
 };
 
 struct gpu_driver {
 	struct cuda_api api;
+	char release[32]; /* "580.159.04" */
 	size_t n;
 	struct gpu_device device[GPU_MOST];
 };

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/trace.h"
+#include "gpu/gpu_nodes.h"
 #include "gpu/gpu_words.h"
 
 /* The driver gives up a lock by itself; it gets the time to say so. */
@@ -28,9 +29,9 @@ struct gpu_job {
 	char text[1024];
 };
 
-int gpu_jobs_init(struct gpu_jobs *jobs, const struct gpu_driver *driver)
+int gpu_jobs_init(struct gpu_jobs *jobs, const struct gpu_driver *driver, struct gpu_pools *pools)
 {
-	*jobs = (struct gpu_jobs){ .driver = driver };
+	*jobs = (struct gpu_jobs){ .driver = driver, .pools = pools };
 	pthread_mutex_init(&jobs->lock, NULL);
 	jobs->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return jobs->wake_fd < 0 ? err_set(errno, "make an eventfd") : 0;
@@ -46,18 +47,65 @@ static const char *what(const struct gpu_job *job)
 	return is_step(job) ? gpu_step_name((enum gpu_step)(job->request.op - GPU_OP_STEP)) : "question";
 }
 
+/* Where the work will be: as the map says, as the process has it open, or (not to be known from outside) anywhere. */
+static struct gpu_want want_for(const struct gpu_driver *d, const struct gpu_request *q)
+{
+	struct gpu_want want = { .pid = q->pid, .gpus = gpu_nodes_open(d, q->pid) };
+
+	for (size_t i = 0; i < d->n; i++)
+		for (size_t k = 0; k < q->n_pairs; k++)
+			if (!memcmp(d->device[i].uuid, q->pair[k].to, GPU_UUID_LEN))
+				want.gpus |= 1u << i;
+	if (!want.gpus) {
+		want.gpus = (uint32_t)((UINT64_C(1) << d->n) - 1);
+		want.if_free = d->n > 1;
+	}
+	return want;
+}
+
+/* A step needs nothing of the slot but that the context is there: without one it takes longer, no more. */
+static void slots_acquire(struct gpu_jobs *jobs, const struct gpu_request *q, struct gpu_holding *h)
+{
+	struct gpu_want want = want_for(jobs->driver, q);
+
+	if (gpu_pools_acquire(jobs->pools, &want, h) < 0)
+		log_warn("%s", err_text());
+}
+
+/* What the agent itself holds of the GPUs may be just what is missing. */
+static int restore_again(struct gpu_jobs *jobs, const struct gpu_request *q, const struct gpu_map *map)
+{
+	enum gpu_state state;
+	int r = gpu_driver_state(jobs->driver, q->pid, &state);
+
+	if (r < 0)
+		return r;
+	if (state != GPU_CHECKPOINTED)
+		return err_say(ENOMEM, "process %d: there is not enough GPU memory to restore it, and its CUDA state is %s now",
+			       q->pid, gpu_state_name(state));
+	log_warn("process %d: GPU memory is full: the context pools are given up for it", q->pid);
+	gpu_pools_give_up(jobs->pools);
+	return gpu_driver_step(jobs->driver, GPU_RESTORE, q->pid, q->timeout_ms, map);
+}
+
 static int step_run(struct gpu_job *job)
 {
 	const struct gpu_driver *d = job->all->driver;
 	const struct gpu_request *q = &job->request;
 	enum gpu_step step = (enum gpu_step)(q->op - GPU_OP_STEP);
 	struct gpu_map map = { .n = q->n_pairs };
+	struct gpu_holding holding = { 0 };
 	uint64_t from;
 	int r;
 
 	memcpy(map.pair, q->pair, q->n_pairs * sizeof(q->pair[0]));
+	if (step == GPU_CHECKPOINT || step == GPU_RESTORE)
+		slots_acquire(job->all, q, &holding);
 	from = trace_now_ns();
 	r = gpu_driver_step(d, step, q->pid, q->timeout_ms, &map);
+	gpu_pools_release(job->all->pools, &holding);
+	if (r == -ENOMEM && step == GPU_RESTORE)
+		r = restore_again(job->all, q, &map);
 	job->ns = trace_now_ns() - from;
 	if (r >= 0)
 		log_info("process %d: %s took %" PRIu64 " us", q->pid, gpu_step_name(step), job->ns / 1000);
@@ -208,6 +256,15 @@ bool gpu_job_answer(struct gpu_jobs *jobs, struct gpu_answer *ret)
 		at = &j->next;
 	}
 	return false;
+}
+
+bool gpu_job_next(const struct gpu_jobs *jobs, struct gpu_job_facts *f)
+{
+	const struct gpu_job *j = f->job ? f->job->next : jobs->first;
+
+	if (j)
+		*f = (struct gpu_job_facts){ j, j->request.pid, what(j), j->from_ns, j->late };
+	return j;
 }
 
 uint64_t gpu_jobs_until_ns(const struct gpu_jobs *jobs)

@@ -12,12 +12,14 @@
 #include <pthread.h>
 
 #include "gpu/gpu_driver.h"
+#include "gpu/gpu_pool.h"
 #include "gpu/gpu_wire.h"
 
 struct gpu_job;
 
 struct gpu_jobs {
 	const struct gpu_driver *driver;
+	struct gpu_pools *pools;
 	int wake_fd; /* an eventfd: counted up when a job is done */
 	pthread_mutex_t lock;
 	struct gpu_job *first; /* main thread's */
@@ -33,13 +35,25 @@ struct gpu_answer {
 	char text[1024];
 };
 
-int gpu_jobs_init(struct gpu_jobs *jobs, const struct gpu_driver *driver) must_check;
+/* What status shows of a job. */
+struct gpu_job_facts {
+	const struct gpu_job *job; /* NULL: before the first */
+	pid_t pid;
+	const char *what;
+	uint64_t from_ns;
+	bool late;
+};
+
+int gpu_jobs_init(struct gpu_jobs *jobs, const struct gpu_driver *driver, struct gpu_pools *pools) must_check;
 
 /* Starts what is asked. Fails with a sentence when the driver is still busy with an earlier step on the process. */
 int gpu_job_start(struct gpu_jobs *jobs, const struct gpu_request *q, uint64_t conn) must_check;
 
 /* The next answer: of a job that is done, or out of time. Each job has one. False: none is there. */
 bool gpu_job_answer(struct gpu_jobs *jobs, struct gpu_answer *ret);
+
+/* Steps from *f to the next job that is not done; false: there is none. */
+bool gpu_job_next(const struct gpu_jobs *jobs, struct gpu_job_facts *f);
 
 /* Until when nothing will be out of time; 0: for ever. */
 uint64_t gpu_jobs_until_ns(const struct gpu_jobs *jobs);

@@ -35,6 +35,8 @@ NAMES = {
 }
 # Exported functions that nobody in src/ calls.
 UNCALLED = {
+    'gpu_slot_buffer': 'for what will stream through the pool; the tests show that it is scrubbed',
+    'gpu_slot_mem': 'the same for device memory',
     'vdso_own': 'the tests compare with it',
     'feature_has': 'how code asks before it uses what may be missing (HACKING.md); so far all that is used is required',
     'fdinfo_inotify_next': 'tested and ready for the kind',

@@ -4,13 +4,13 @@
  * machine. Built as build/test/stub/libcuda.so.1. Programs find it by LD_LIBRARY_PATH, the agent by THAW_LIBCUDA.
  *
  *   stub.h        the state of the process, shared by all, and CALL(), by which every call of the program is written
- *   rules.c       what tests make go wrong: each call passes call_begin() with its name; the gate where calls of the
- *                 program wait while the process is locked
+ *   rules.c       what tests make go wrong: each call passes call_begin() with its name; the gate where calls of
+ *                 the program wait while the process is locked
  *   devices.c     GPUs as the environment says, and contexts: a current one per thread, primary ones counted
  *   memory.c      device memory is host memory, a memfd mapped at the device address; so kernels are C functions
  *   kernels.c     "fill" and "verify" of any module
- *   checkpoint.c  what the restore thread does in the process, and cuCheckpointProcess*(), which ask the restore
- *                 thread of another process through an abstract socket
+ *   checkpoint.c  what the restore thread does in the process, and cuCheckpointProcess*(), which ask the
+ *                 restore thread of another process through an abstract socket
  *
  * A new group of calls (virtual memory, say) is one more file; what it allocates becomes rows of stub.alloc.
  *

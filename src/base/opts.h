@@ -19,6 +19,9 @@ enum { OPTS_SERIAL = -1 };
 /* opts.cpu_cap: the word's place. */
 enum { CPU_CAP_FPU, CPU_CAP_NONE };
 
+/* opts.page_io: the word's place; enum pie_io (pie/prog.h) has the same order. */
+enum { PAGE_IO_AUTO, PAGE_IO_READ, PAGE_IO_URING, PAGE_IO_DIRECT };
+
 /* A repeatable option, in the order given. */
 struct opt_list {
 	const char **item;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Probes of memory interfaces (probe.h), on a page or a file of our own. */
 #include <fcntl.h>
-#include <linux/io_uring.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "kern/probe.h"
+#include "kern/uring.h"
 
 /* Newer than the headers thaw builds with (Debian 12: Linux 6.1). */
 enum { CACHESTAT = 451, MSEAL = 462, PAGE = 4096 };
@@ -209,13 +209,10 @@ int probe_thp_mode(uint64_t arg, char *note)
 
 int probe_uring_setup(uint64_t arg, char *note)
 {
-	struct io_uring_params params = { 0 };
-	auto_close int fd = (int)syscall(SYS_io_uring_setup, 1, &params);
-	auto_free char *mode = NULL;
-	int r = fd < 0 ? -errno : 0;
+	char reason[URING_REASON_LEN] = "";
+	int r = uring_try(1, reason);
 
 	(void)arg;
-	if (r < 0 && io_slurp(AT_FDCWD, "/proc/sys/kernel/io_uring_disabled", &mode) > 0)
-		snprintf(note, FEATURE_NOTE_LEN, "kernel.io_uring_disabled = %.1s", mode);
+	snprintf(note, FEATURE_NOTE_LEN, "%.*s", FEATURE_NOTE_LEN - 1, reason);
 	return r;
 }

@@ -30,6 +30,7 @@ static void fill_loop(struct page_worker *w)
 
 	span->tid = sys0(__NR_gettid);
 	span->from_ns = (uint64_t)now_ns();
+	page_read_begin(w);
 	for (;;) {
 		uint32_t i = __atomic_fetch_add(&w->f->next, 1, __ATOMIC_RELAXED);
 
@@ -44,9 +45,13 @@ static void fill_loop(struct page_worker *w)
 
 static void worker_main(void *arg)
 {
-	struct page_worker *shared = arg, w = *shared; /* the leader's copy is shared by all */
+	struct page_worker *leader = arg, w;
 
-	w.number = __atomic_fetch_add(&shared->number, 1, __ATOMIC_RELAXED);
+	w.c = leader->c;
+	w.rec = leader->rec;
+	w.f = leader->f;
+	w.alone = false;
+	w.number = __atomic_fetch_add(&leader->number, 1, __ATOMIC_RELAXED);
 	fill_loop(&w);
 	for (;;)
 		sys1(__NR_exit, 0);
@@ -76,12 +81,15 @@ static long spawn(struct page_worker *w, uint32_t k, uint32_t *tid_at)
 
 long op_fill(struct pie_ctx *c, const struct prog_rec *rec, struct pie_fill *f)
 {
-	struct page_worker w = { .c = c, .rec = rec, .f = f };
+	struct page_worker w;
 	uint32_t started = 0, tid_at = 0;
 	long r = 0;
 
-	for (uint32_t i = 0; i < PIE_MAX_FILES; i++)
-		w.fd[i] = 0;
+	w.c = c;
+	w.rec = rec;
+	w.f = f;
+	w.alone = true;
+	w.number = 0;
 	c->board->task[c->task].fill_from_ns = (uint64_t)now_ns();
 	f->uffd = page_place_watch(f, (const struct prog_rec *)rec->arg[1]);
 	for (; started < f->nworkers && r >= 0; started += r > 0)

@@ -3,19 +3,86 @@
 #ifndef PIE_PAGE_WORKER_H
 #define PIE_PAGE_WORKER_H
 
+#include <stdbool.h>
+
 #include "pie/blob.h"
+
+enum { PAGE_REQUEST = 1 << 20, PAGE_JOBS = 8 }; /* jobs: the first PIE_SLOTS of them have a staging area each */
+enum { PAGE_UNTRIED = -2, PAGE_NONE = -1 };    /* descriptors that are not there */
+
+/* One read through the ring. niovs 0: len bytes to va; else va is an array of so many pie_iov. */
+struct page_request {
+	uint64_t off, va, data;
+	uint32_t len, niovs, file;
+};
+
+struct page_ring {
+	int32_t fd;
+	uint32_t tail, entries, unsent, in_flight;
+	uint64_t queues_va, queues_len;
+	uint32_t *sq_tail, *cq_head, *cq_tail;
+	struct io_uring_sqe *sqes;
+	struct io_uring_cqe *cqes;
+};
+
+/* A chunk that is being read through the ring. */
+struct page_job {
+	const struct pie_chunk *k; /* NULL: this job is free */
+	uint32_t waits;            /* bit i: request i is not complete yet */
+	bool direct;
+};
 
 struct page_worker {
 	uint32_t number;
+	bool alone; /* this is the leader itself, the serial path: it never has a ring */
 	struct pie_ctx *c;
 	const struct prog_rec *rec;
 	struct pie_fill *f;
-	int32_t fd[PIE_MAX_FILES]; /* 0: not open yet */
+	struct page_file {
+		int32_t fd, direct_fd; /* direct_fd PAGE_NONE: it cannot be read directly */
+		uint32_t align;        /* of direct reads, in the file */
+		bool ringed;           /* the ring knows its descriptor */
+	} file[PIE_MAX_FILES];
+	struct page_ring ring;
+	struct page_job job[PAGE_JOBS];
 };
 
-/* page_read.c: a chunk from its file to its place; what can go wrong ends the worker with a word on the board */
+/* Of whole 2 MiB ranges, which are to be moved into place. */
+static inline bool page_staged(const struct page_worker *w, const struct pie_chunk *k)
+{
+	return k->huge && w->f->uffd >= 0;
+}
+
+/* A worker's staging areas: 0 for reading at once, 1 + job for reading ahead. */
+static inline uint64_t page_staging(const struct page_worker *w, uint32_t slot)
+{
+	return w->f->staging_va + (uint64_t)(w->number * w->f->slots + slot) * PIE_STAGING;
+}
+
+/* page_read.c: a chunk from its file to its place; what goes wrong ends the worker with a word on the board */
+void page_read_begin(struct page_worker *w);
+/* May return before the chunk is complete; page_read_end() waits for all. */
 void page_read_chunk(struct page_worker *w, const struct pie_chunk *k);
 void page_read_end(struct page_worker *w);
+/* For page_ahead.c: a descriptor of a file; the rest of a chunk from byte `done` on; what follows a whole chunk. */
+int page_read_file(struct page_worker *w, uint32_t file, bool direct);
+void page_read_rest(struct page_worker *w, const struct pie_chunk *k, bool direct, uint64_t done);
+void page_read_done(struct page_worker *w, const struct pie_chunk *k, uint32_t slot);
+
+/* page_ahead.c: several chunks at once, through a ring. false: there is none, read it yourself. */
+bool page_ahead_chunk(struct page_worker *w, const struct pie_chunk *k, bool direct);
+void page_ahead_end(struct page_worker *w);
+
+/* page_ring.c: one io_uring. These return 0 or -errno. */
+int page_ring_open(struct page_ring *r, uint32_t entries, uint32_t nfiles);
+int page_ring_file(const struct page_ring *r, uint32_t number, int fd);
+int page_ring_send(struct page_ring *r);
+int page_ring_wait(const struct page_ring *r);
+/* The caller sees to it that unsent and in_flight together are never more than entries. */
+void page_ring_read(struct page_ring *r, const struct page_request *q);
+/* One completion, if there is one. */
+bool page_ring_take(struct page_ring *r, uint64_t *ret_data, int32_t *ret_res);
+void page_ring_close(struct page_ring *r);
 
 /* page_place.c */
 /* A userfaultfd that watches all huge ranges, or -1: nothing is lost but speed. staging: the record of its mapping. */

@@ -101,6 +101,9 @@ struct pie_span {
 	int64_t tid;
 };
 
+/* How pages are read (the words of --page-io): auto looks at the page cache for each chunk and takes READ or DIRECT. */
+enum pie_io { PIE_IO_AUTO, PIE_IO_READ, PIE_IO_URING, PIE_IO_DIRECT };
+
 /* The memory of one task. Every field but next and done is constant once the task exists. */
 struct pie_fill {
 	uint64_t chunks_va, files_va, tids_va; /* arrays of pie_chunk, pie_file, int32_t (IDs for workers) */
@@ -110,13 +113,16 @@ struct pie_fill {
 	uint32_t next;     /* atomic: the first chunk nobody has taken */
 	uint32_t punch;    /* auto-dedup: free the pages in the file once they are read */
 	/* Huge pages by moving: ranges to register, worker k's staging area; the leader sets uffd, -1: fill in place */
-	uint64_t ranges_va, staging_va; /* array of pie_iov; PIE_STAGING bytes for each worker */
+	uint64_t ranges_va, staging_va; /* array of pie_iov; `slots` times PIE_STAGING bytes for each worker */
 	uint32_t nranges;
 	int32_t uffd;
 	uint64_t spans_va; /* array of pie_span, one for each worker */
+	uint32_t slots, ring_entries; /* of each worker's io_uring; 0: none */
+	uint32_t io;                  /* enum pie_io */
 };
 
 enum { PIE_STAGING = 16 << 20 }; /* a move of so much at a time costs no more than one fault (doc/pages.md) */
+enum { PIE_SLOTS = 2 }; /* for reading ahead: one is filled while the other is moved */
 enum { PIE_STACK = 8192, PIE_BARRIERS = 8, PIE_MAX_FILES = 132 };
 
 struct pie_barrier {
@@ -144,7 +150,10 @@ struct pie_board {
 	int32_t engine_pid, root_parent; /* the root's parent: the engine, or the engine's own parent */
 	uint32_t dump;           /* set: these are threads of a dump's target */
 	uint64_t bytes;          /* filled so far, for progress */
+	uint64_t direct;         /* atomic: bytes that were read past the page cache */
+	uint64_t ringed;         /* atomic: bytes that were read through rings */
 	uint32_t unpunched;      /* atomic: pieces of images that could not be freed */
+	int32_t ring_err;        /* why a worker could not have a ring: -errno; it read without */
 	struct pie_barrier barrier[PIE_BARRIERS];
 	struct pie_task task[];
 };

@@ -171,6 +171,9 @@ void fill_emit(struct restore *r, const struct snap_task *t, struct prog *p)
 		.ranges_va = c.ranges_va,
 		.nranges = c.nranges,
 		.staging_va = r->lay.staging_va,
+		.slots = r->lay.staging_slots,
+		.ring_entries = r->ring_entries,
+		.io = r->page_io,
 	};
 	if (f->nworkers > c.n)
 		f->nworkers = c.n;

@@ -104,7 +104,7 @@ static void find_vdso(struct layout *l, const struct map *m, size_t n)
 	}
 }
 
-static void lengths(const struct restoring *r, uint32_t workers, struct layout *l)
+static void lengths(const struct restoring *r, uint32_t workers, bool rings, struct layout *l)
 {
 	size_t threads = 0, most = 0;
 	uint64_t need = 64 << 20;
@@ -122,10 +122,12 @@ static void lengths(const struct restoring *r, uint32_t workers, struct layout *
 	l->space_len = (need + HUGE - 1) & ~(HUGE - 1);
 	l->scratch_len = (most + LAYOUT_WORKERS + 2) * PIE_STACK;
 	l->park_len = l->vdso_block_len;
-	l->staging_len = (uint64_t)(workers ? workers : 1) * PIE_STAGING; /* without workers the leader has one */
+	/* without workers the leader has one */
+	l->staging_slots = rings ? 1 + PIE_SLOTS : 1;
+	l->staging_len = (uint64_t)(workers ? workers : 1) * l->staging_slots * PIE_STAGING;
 }
 
-int layout_choose(struct restoring *r, uint32_t workers, struct layout *ret)
+int layout_choose(struct restoring *r, uint32_t workers, bool rings, struct layout *ret)
 {
 	auto_close int self = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	struct ranges rs = { 0 };
@@ -143,7 +145,7 @@ int layout_choose(struct restoring *r, uint32_t workers, struct layout *ret)
 		err = add_task(&rs, r->snap->tasks[i]);
 	if (err >= 0) {
 		find_vdso(&l, maps, n);
-		lengths(r, workers, &l);
+		lengths(r, workers, rings, &l);
 		l.hole_va = gap_in(&rs, l.space_len + l.scratch_len + l.park_len + HUGE + l.staging_len);
 		if (!l.hole_va)
 			err = err_say(ENOMEM, "no %" PRIu64 " MiB of addresses are free in all tasks at once",

@@ -16,6 +16,7 @@ enum { LAYOUT_PIECES = 4, LAYOUT_WORKERS = 64 };
 struct layout {
 	uint64_t hole_va, space_len, scratch_len, park_len; /* page multiples */
 	uint64_t scratch_va, park_va, staging_va, staging_len, end_va; /* staging: 2 MiB aligned */
+	uint32_t staging_slots; /* staging areas of each worker */
 	/* the running kernel's [vvar], [vvar_vclock], [vdso]: one block, in this order, as the engine has it */
 	uint64_t vdso_block_va, vdso_block_len, vdso_va, vdso_len;
 	/* each piece is a mapping of its own and moves on its own, keeping its distance from the others */
@@ -25,8 +26,8 @@ struct layout {
 	size_t npieces;
 };
 
-/* Chooses everything; -ENOMEM when no gap is large enough. Reads /proc/self/maps. */
-int layout_choose(struct restoring *r, uint32_t workers, struct layout *ret) must_check;
+/* Chooses everything; -ENOMEM when no gap is large enough. rings: workers read ahead. Reads /proc/self/maps. */
+int layout_choose(struct restoring *r, uint32_t workers, bool rings, struct layout *ret) must_check;
 /* A gap of len bytes in one task's address space (for a vdso that cannot stand where the image's stood). 0: none. */
 uint64_t layout_gap(const struct layout *l, const struct snap_task *t, uint64_t len);
 

@@ -80,10 +80,11 @@ int restore_stage_plan(void *ctx)
 	if (err < 0)
 		return err;
 	fill_plan(r);
+	page_io_plan(r);
 	err = gpu_restore_plan(r);
 	if (err < 0)
 		return err;
-	err = layout_choose(&r->kinds, r->workers, &r->lay);
+	err = layout_choose(&r->kinds, r->workers, r->ring_entries != 0, &r->lay);
 	if (err >= 0)
 		err = vdso_place_plan(r);
 	return err < 0 ? err : ids_plan(r);
@@ -161,6 +162,8 @@ static int stage_wait(void *ctx)
 	struct restore *r = ctx;
 	int err = launch_wait(r);
 
+	if (err >= 0)
+		page_io_report(r);
 	/* not before: F_SEAL_FUTURE_WRITE forbids the mappings that tasks make meanwhile */
 	return err < 0 ? err : shmem_seal_all(&r->kinds);
 }

@@ -30,6 +30,8 @@ struct restore {
 	bool plan_only;         /* thaw plan: programs are assembled, descriptors are stand-ins */
 	uint32_t workers;       /* page workers of the whole tree; 0: serial */
 	bool huge_pages;        /* the system lets us have them */
+	uint32_t page_io;       /* enum pie_io: how pages are read */
+	uint32_t ring_entries;  /* of each page worker's io_uring; 0: none */
 	uint64_t fill_bytes;    /* private memory to fill in tasks */
 	uint64_t shmem_bytes;   /* shared memory to fill in the engine */
 	int32_t *ids;           /* all that the image needs, sorted */
@@ -63,6 +65,12 @@ uint32_t fill_workers(const struct restore *r, uint64_t bytes);
 /* UFFDIO_MOVE wants private anonymous memory with the protection of the staging area. */
 bool fill_may_be_huge(const VmaEntry *v);
 void fill_emit(struct restore *r, const struct snap_task *t, struct prog *p);
+
+/* page_io.c: how pages are read. */
+/* After fill_plan(): chooses and logs. */
+void page_io_plan(struct restore *r);
+/* What it came to, in the log. */
+void page_io_report(const struct restore *r);
 
 /* memory.c: mappings, contents, protection of one task. */
 int rmemory_emit(struct restore *r, const struct snap_task *t, struct prog *p) must_check;

@@ -245,7 +245,7 @@ static void *work(void *arg)
 
 	if (!s || buf == MAP_FAILED)
 		fail(c, err_set(ENOMEM, "make a buffer for a dump worker"));
-	while (!atomic_load(&c->err)) {
+	while (s && buf != MAP_FAILED && !atomic_load(&c->err)) {
 		size_t i = atomic_fetch_add(&c->next, 1);
 		int err;
 

@@ -61,6 +61,23 @@ void arena_free(struct arena *a)
 	free(a);
 }
 
+void arena_adopt(struct arena *a, struct arena *from)
+{
+	struct block **end = &a->blocks;
+
+	if (*end) /* the newest stays in front: it is the one that is filled */
+		end = &a->blocks->next;
+	if (from->blocks) {
+		struct block *last = from->blocks;
+
+		while (last->next)
+			last = last->next;
+		last->next = *end;
+		*end = from->blocks;
+	}
+	free(from);
+}
+
 void *arena_alloc(struct arena *a, size_t len)
 {
 	struct block *b = a->blocks;

@@ -19,6 +19,8 @@ struct arena;
 
 struct arena *arena_new(void);
 void arena_free(struct arena *a);
+/* All of from's memory lives as long as a from now on; from is gone. */
+void arena_adopt(struct arena *a, struct arena *from);
 
 /* Zeroed, 16-byte aligned, never NULL. */
 void *arena_alloc(struct arena *a, size_t len);

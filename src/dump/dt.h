@@ -5,6 +5,7 @@
 
 #include "arch/x86_64/ledge.h"
 #include "arch/x86_64/xsave.h"
+#include "base/crew.h"
 #include "base/undo.h"
 #include "img/imgdir.h"
 #include "kern/ptrace.h"
@@ -35,6 +36,7 @@ struct dtask {
 	struct prog_space space;
 	struct pie_board *board;
 	void **asked;         /* by kind_tasks[] index: what ask() returned */
+	uint64_t ns[PROC_NSES]; /* where it lives, by inode number */
 };
 
 struct dump {
@@ -54,6 +56,9 @@ struct dump {
 	uint64_t pages_read, pages_written, shpages_read, shpages_written; /* of tasks; of shared memory objects */
 };
 
+/* outside.c: has /proc read, for all that facts.c has listed: status, mappings, namespaces. */
+struct crew *outside_look(struct dump *d);
+
 /* facts.c: tasks, threads, registers, mappings as the kernel shows them. */
 int facts_collect(struct dump *d) must_check;
 /* Before the tree goes on: calls that our stop has ended with EINTR start again. */
@@ -62,7 +67,7 @@ void facts_done(struct dump *d);
 
 /* namespaces.c: where tasks live, and the ids of what they share. init before any task. */
 int namespaces_init(struct dump *d) must_check;
-int namespaces_dump(struct dump *d, struct dump_task *t) must_check;
+int namespaces_dump(struct dump *d, const struct dtask *k) must_check;
 /* The ids of thaw itself, which the inventory tells. */
 TaskKobjIdsEntry *namespaces_outside(struct dump *d);
 

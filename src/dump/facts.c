@@ -37,42 +37,49 @@ static bool signals_wait(const struct proc_status *s)
 	return (s->sig_pnd | s->shd_pnd) & ~s->sig_blk;
 }
 
-static int dump_thread_facts(struct dump *d, struct dthread *k, struct dump_thread *th, CoreEntry *core)
+/* What ptrace shows of a thread. */
+static int thread_held(struct dump *d, struct dthread *k)
 {
-	struct user_regs_struct saved;
+	struct dump_thread *th = k->th;
 	uint8_t raw[PTRACE_XSAVE_MAX];
-	int err;
+	int err = ptrace_get_regs(th->tid, &k->regs);
 
-	k->th = th;
-	th->core = core;
-	core->mtype = CORE_ENTRY__MARCH__X86_64;
-	err = ptrace_get_regs(th->tid, &k->regs);
 	if (err >= 0)
 		err = regs_check_live(th->tid, &k->regs);
 	if (err >= 0)
-		err = proc_status_read(th->task->proc_fd, th->tid, d->kinds.a, &th->status);
-	if (err >= 0 && th->status.seccomp) /* thaw's questions might kill it */
-		err = err_say(ENOTSUP, "%s is not supported yet",
-			      th->status.seccomp == 1 ? "strict seccomp mode" : "a seccomp filter");
-	if (err >= 0)
 		err = check_dispatch(th->tid);
 	if (err >= 0)
-		err = regs_leave_rseq(th->tid, &k->regs);
+		err = ptrace_get_rseq(th->tid, &th->rseq);
+	if (err >= 0)
+		err = regs_leave_rseq(th->tid, &th->rseq, &k->regs);
 	if (err > 0)
 		err = ptrace_set_regs(th->tid, &k->regs);
 	if (err >= 0)
 		err = ptrace_get_xsave(th->tid, raw, sizeof(raw), &k->xsave_len);
 	if (err >= 0)
 		err = ptrace_get_sigmask(th->tid, &th->sigmask);
-	if (err < 0)
-		return err;
-	k->xsave = arena_memdup(d->kinds.a, raw, k->xsave_len);
-	core->thread_core = arena_msg(d->kinds.a, thread_core_entry, ThreadCoreEntry);
-	saved = k->regs;
+	if (err >= 0)
+		k->xsave = arena_memdup(d->kinds.a, raw, k->xsave_len);
+	return err_ctx(err, "thread %d", th->tid);
+}
+
+/* What comes of both: its registers as an image holds them. */
+static int thread_facts(struct dump *d, struct dthread *k)
+{
+	struct dump_thread *th = k->th;
+	struct user_regs_struct saved = k->regs;
+	int err;
+
+	if (th->status.seccomp) /* thaw's questions might kill it */
+		err = err_say(ENOTSUP, "%s is not supported yet",
+			      th->status.seccomp == 1 ? "strict seccomp mode" : "a seccomp filter");
+	else
+		err = xsave_dump(&d->xsave, d->kinds.a, k->xsave, k->xsave_len, th->core);
 	if (!signals_wait(&th->status))
 		(void)regs_begin_again(&saved);
-	regs_dump(d->kinds.a, th->tid, &saved, core);
-	return xsave_dump(&d->xsave, d->kinds.a, k->xsave, k->xsave_len, core);
+	if (err >= 0)
+		regs_dump(d->kinds.a, th->tid, &saved, th->core);
+	return err_ctx(err, "thread %d", th->tid);
 }
 
 static CoreEntry *add_core(struct dump *d, struct snap_task *t)
@@ -123,37 +130,29 @@ static struct snap_task *add_task(struct dump *d, const struct seize_task *s)
 	return t;
 }
 
-/* A mapping with VmFlags costs a walk of its page tables; all of them are needed: locks, advice, guards. */
-static int task_facts(struct dump *d, struct dtask *k, struct dump_task *t, const struct seize_task *s)
+/* Its place in the lists, before anything is read of it. */
+static int enlist_task(struct dump *d, struct dtask *k, struct dump_task *t, const struct seize_task *s)
 {
-	struct snap_task *st = add_task(d, s);
-	int err;
-
-	t->t = st;
+	t->t = add_task(d, s);
 	t->pid = s->pid;
 	t->proc_fd = s->proc_fd;
 	t->stat = s->stat;
 	k->t = t;
-	t->pidfd = pidfd_for(s->pid);
-	err = t->pidfd < 0 ? t->pidfd : proc_status_read(t->proc_fd, 0, d->kinds.a, &t->status);
-	if (err >= 0)
-		err = maps_read(t->proc_fd, MAPS_FLAGS, d->kinds.a, &t->maps, &t->nmaps);
-	if (err < 0)
-		return err;
 	t->nthreads = s->n_tids;
 	t->threads = arena_alloc(d->kinds.a, t->nthreads * sizeof(*t->threads));
 	k->threads = arena_alloc(d->kinds.a, t->nthreads * sizeof(*k->threads));
 	for (size_t i = 0; i < t->nthreads; i++) {
-		CoreEntry *core = add_core(d, st);
+		CoreEntry *core = add_core(d, t->t);
 
-		t->threads[i] = (struct dump_thread){ .task = t, .tid = s->tids[i] };
+		core->mtype = CORE_ENTRY__MARCH__X86_64;
+		core->thread_core = arena_msg(d->kinds.a, thread_core_entry, ThreadCoreEntry);
+		t->threads[i] = (struct dump_thread){ .task = t, .tid = s->tids[i], .core = core };
+		k->threads[i].th = &t->threads[i];
 		if (!i)
 			task_core(d, core, s);
-		err = dump_thread_facts(d, &k->threads[i], &t->threads[i], core);
-		if (err < 0)
-			return err_ctx(err, "thread %d", s->tids[i]);
 	}
-	return 0;
+	t->pidfd = pidfd_for(s->pid);
+	return t->pidfd < 0 ? t->pidfd : 0;
 }
 
 /* --- what is shared with whom ------------------------------------------------------------------- */
@@ -206,38 +205,75 @@ static int check_session(const struct dump *d)
 	return 0;
 }
 
+static int in_task(int err, const struct dump_task *t)
+{
+	return err_ctx(err, "task %d (%s)", t->pid, t->stat.comm);
+}
+
+static int enlist_all(struct dump *d)
+{
+	size_t n = d->seized->n_tasks;
+
+	d->kinds.tasks = arena_alloc(d->kinds.a, n * sizeof(*d->kinds.tasks));
+	d->tasks = arena_alloc(d->kinds.a, n * sizeof(*d->tasks));
+	for (size_t i = 0; i < n; i++) {
+		const struct seize_task *s = seized(d, i);
+		size_t at = d->kinds.ntasks;
+		int err;
+
+		if (s->state == SEIZE_ZOMBIE) {
+			task_core(d, add_core(d, add_task(d, s)), s);
+			continue;
+		}
+		d->kinds.ntasks++;
+		err = in_task(enlist_task(d, &d->tasks[at], &d->kinds.tasks[at], s), &d->kinds.tasks[at]);
+		if (err < 0)
+			return err;
+	}
+	return 0;
+}
+
+static int task_facts(struct dump *d, size_t i)
+{
+	struct dtask *k = &d->tasks[i];
+	int err = namespaces_dump(d, k);
+
+	if (err >= 0)
+		err = check_shared(d, i);
+	for (size_t j = 0; err >= 0 && j < k->t->nthreads; j++)
+		err = thread_facts(d, &k->threads[j]);
+	return in_task(err, k->t);
+}
+
+static int read_all(struct dump *d)
+{
+	struct crew *crew = outside_look(d);
+	int err = 0;
+
+	for (size_t i = 0; err >= 0 && i < d->kinds.ntasks; i++)
+		for (size_t j = 0; err >= 0 && j < d->kinds.tasks[i].nthreads; j++)
+			err = in_task(thread_held(d, &d->tasks[i].threads[j]), &d->kinds.tasks[i]);
+	if (err >= 0)
+		return crew_finish(crew);
+	crew_cancel(crew);
+	return err;
+}
+
 int facts_collect(struct dump *d)
 {
-	size_t n = d->seized->n_tasks, alive = 0;
 	int err = check_session(d);
 
 	if (err >= 0)
 		err = namespaces_init(d);
 	if (err >= 0)
 		err = xsave_layout_read(&d->xsave);
-	if (err < 0)
-		return err;
-	d->kinds.tasks = arena_alloc(d->kinds.a, n * sizeof(*d->kinds.tasks));
-	d->tasks = arena_alloc(d->kinds.a, n * sizeof(*d->tasks));
-	for (size_t i = 0; i < n; i++) {
-		const struct seize_task *s = seized(d, i);
-
-		if (s->state == SEIZE_ZOMBIE) {
-			task_core(d, add_core(d, add_task(d, s)), s);
-			continue;
-		}
-		d->kinds.tasks[alive].pidfd = -1;
-		d->kinds.ntasks = alive + 1;
-		err = task_facts(d, &d->tasks[alive], &d->kinds.tasks[alive], s);
-		if (err >= 0)
-			err = namespaces_dump(d, &d->kinds.tasks[alive]);
-		if (err >= 0)
-			err = check_shared(d, alive);
-		if (err < 0)
-			return err_ctx(err, "task %d (%s)", s->pid, s->comm);
-		alive++;
-	}
-	return 0;
+	if (err >= 0)
+		err = enlist_all(d);
+	if (err >= 0)
+		err = read_all(d);
+	for (size_t i = 0; err >= 0 && i < d->kinds.ntasks; i++)
+		err = task_facts(d, i);
+	return err;
 }
 
 /* In the image these calls start again. So they do in a tree that goes on; but a signal may have come meanwhile. */

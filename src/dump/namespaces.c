@@ -86,17 +86,17 @@ static int check(const struct dump *d, const uint64_t ns[PROC_NSES])
 	return 0;
 }
 
-int namespaces_dump(struct dump *d, struct dump_task *t)
+int namespaces_dump(struct dump *d, const struct dtask *k)
 {
-	uint64_t ns[PROC_NSES];
-	int err = proc_namespaces(t->proc_fd, 0, ns);
+	const struct dump_task *t = k->t;
+	int err = 0;
 
-	if (err >= 0 && t == d->kinds.tasks && ns[PROC_NS_TIME] != d->namespaces[PROC_NS_TIME]) {
-		d->namespaces[PROC_NS_TIME] = ns[PROC_NS_TIME];
+	if (t == d->kinds.tasks && k->ns[PROC_NS_TIME] != d->namespaces[PROC_NS_TIME]) {
+		d->namespaces[PROC_NS_TIME] = k->ns[PROC_NS_TIME];
 		err = save_clocks(d, t);
 	}
 	if (err >= 0)
-		err = check(d, ns);
+		err = check(d, k->ns);
 	if (err < 0)
 		return err;
 	t->t->ids = new_ids(d, (uint32_t)t->t->index + 2);

@@ -41,7 +41,6 @@ static void assemble(struct dump *d, struct dtask *k)
 		th->prog = prog_begin(&k->space);
 		th->asked = arena_alloc(d->kinds.a, (kinds + 1) * sizeof(void *));
 		for (size_t j = 0; j < kinds; j++) {
-			prog_label(&th->prog, "%s", kind_tasks[j]->name);
 			if (!i && kind_tasks[j]->ask)
 				k->asked[j] = kind_tasks[j]->ask(&d->kinds, k->t, &th->prog);
 			if (kind_tasks[j]->ask_thread)

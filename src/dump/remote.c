@@ -110,6 +110,7 @@ int remote_enter(struct dump *d, struct dtask *k)
 	k->board = prog_alloc(&k->space, sizeof(*k->board) + sizeof(struct pie_task), NULL);
 	k->board->engine_pid = getpid();
 	k->board->dump = 1;
+	k->board->expected = (uint32_t)k->t->nthreads;
 	return 0;
 }
 

@@ -20,6 +20,7 @@
 #include "base/opts.h"
 #include "kern/maps.h"
 #include "kern/proc.h"
+#include "kern/ptrace.h"
 #include "prog/asm.h"
 #include "snap/snap.h"
 
@@ -74,6 +75,7 @@ struct dump_thread {
 	int32_t tid;
 	uint64_t sigmask;     /* what it had blocked when it was stopped, before thaw blocked all */
 	struct proc_status status;
+	struct ptrace_rseq rseq;
 	CoreEntry *core;
 };
 

@@ -30,7 +30,6 @@
 #endif
 
 enum { XTILE_DATA = 18 };
-enum { TLS_SLOT_FIRST = 12, TLS_SLOTS = 3 };
 
 static UserDescT *slot_dump(struct arena *a, const struct user_desc *d)
 {
@@ -69,18 +68,26 @@ static int cpu_dump(struct dumping *d, struct dump_task *t, const void *asked)
 	return 0;
 }
 
+static void *cpu_ask_thread(struct dumping *d, struct dump_thread *th, struct prog *p)
+{
+	(void)d, (void)th;
+	prog_label(p, "look for thread areas");
+	return prog_do(p, OP_SEGMENTS, 0);
+}
+
 static int cpu_dump_thread(struct dumping *d, struct dump_thread *th, const void *asked)
 {
 	ThreadInfoX86 *info = regs_info(d->a, th->core);
+	const struct prog_rec *segments = asked;
 
-	(void)asked;
-	for (unsigned i = 0; i < TLS_SLOTS; i++) {
-		struct user_desc slot = { .entry_number = TLS_SLOT_FIRST + i,
+	for (unsigned i = 0; i < PIE_SEGMENTS; i++) {
+		struct user_desc slot = { .entry_number = PIE_SEGMENT_FIRST + i,
 					  .read_exec_only = 1,
 					  .seg_not_present = 1 };
 
 		/* a kernel without 32-bit support has no such slots */
-		if (ptrace(PTRACE_GET_THREAD_AREA, th->tid, TLS_SLOT_FIRST + i, &slot) < 0 && errno != EIO)
+		if (segments->ret >> i & 1 &&
+		    ptrace(PTRACE_GET_THREAD_AREA, th->tid, slot.entry_number, &slot) < 0 && errno != EIO)
 			return err_set(errno, "thread %d: read its thread area %u", th->tid, i);
 		arena_add(d->a, &info->tls, &info->n_tls, slot_dump(d->a, &slot));
 	}
@@ -158,6 +165,7 @@ const struct kind_task kind_task_cpu = {
 	.name = "cpu",
 	.ask = cpu_ask,
 	.dump = cpu_dump,
+	.ask_thread = cpu_ask_thread,
 	.dump_thread = cpu_dump_thread,
 	.check = cpu_check,
 	.emit = cpu_emit,

@@ -128,7 +128,10 @@ static int signal_dump_thread(struct dumping *d, struct dump_thread *th, const v
 		e->has_blk_sigset = true;
 		e->blk_sigset = th->sigmask;
 	}
-	return dump_queue(d->a, th->tid, false, &e->signals_p);
+	if (th->status.sig_pnd)
+		return dump_queue(d->a, th->tid, false, &e->signals_p);
+	e->signals_p = arena_msg(d->a, signal_queue_entry, SignalQueueEntry);
+	return 0;
 }
 
 static int check_queue(const SignalQueueEntry *q)

@@ -6,8 +6,9 @@
  * libc registers the first three for every thread it makes, so this is most of what
  * the program of a thread consists of. A fresh thread has none of them.
  *
- * PTRACE_GET_RSEQ_CONFIGURATION (5.13) and get_robust_list() look from outside; the
- * word to clear is told to the thread itself only (PR_GET_TID_ADDRESS).
+ * PTRACE_GET_RSEQ_CONFIGURATION (5.13, read when the thread was stopped) and
+ * get_robust_list() look from outside; the word to clear is told to the thread itself only (PR_GET_TID_ADDRESS),
+ * and its name quicker than to a reader of /proc.
  *
  * Runs in the engine; order in the table: first, since its check() says that the
  * blocks which all other task kinds read are there. The leader's name is set
@@ -26,60 +27,61 @@
 
 enum { COMM_LEN = 16, ROBUST_LEN = 24 };
 
+struct asked {
+	uint64_t clear_va;
+	char comm[COMM_LEN];
+};
+
 static void *thread_ask(struct dumping *d, struct dump_thread *th, struct prog *p)
 {
-	uint64_t va, *clear_va = prog_alloc(p->space, sizeof(*clear_va), &va);
+	uint64_t va;
+	struct asked *q = prog_alloc(p->space, sizeof(*q), &va);
 
 	(void)d, (void)th;
 	prog_label(p, "ask for the word to clear at thread exit");
-	prog_sys(p, SYS_prctl, PR_GET_TID_ADDRESS, va);
-	return clear_va;
+	prog_sys(p, SYS_prctl, PR_GET_TID_ADDRESS, va + offsetof(struct asked, clear_va));
+	prog_label(p, "ask for its name");
+	prog_sys(p, SYS_prctl, PR_GET_NAME, va + offsetof(struct asked, comm));
+	return q;
 }
 
-static int dump_name(struct dumping *d, struct dump_thread *th)
+static void dump_name(struct dumping *d, struct dump_thread *th, const struct asked *q)
 {
-	char comm[PROC_COMM_LEN];
-	int e = proc_comm_read(th->task->proc_fd, th->tid, comm);
+	char comm[COMM_LEN + 1] = "";
 
-	if (e < 0)
-		return e;
+	memcpy(comm, q->comm, COMM_LEN);
 	task_entry_thread(d->a, th->core)->comm = arena_strdup(d->a, comm);
 	if (th == th->task->threads)
 		task_entry_shared(d->a, th->core)->comm = arena_strdup(d->a, comm);
-	return 0;
 }
 
-static int dump_rseq(struct dumping *d, struct dump_thread *th)
+static void dump_rseq(struct dumping *d, struct dump_thread *th)
 {
-	struct ptrace_rseq q;
 	RseqEntry *e;
-	int r = ptrace_get_rseq(th->tid, &q);
 
-	if (r < 0)
-		return r;
-	if (!q.abi_va)
-		return 0;
+	if (!th->rseq.abi_va)
+		return;
 	e = arena_msg(d->a, rseq_entry, RseqEntry);
-	e->rseq_abi_pointer = q.abi_va;
-	e->rseq_abi_size = q.len;
-	e->signature = q.signature;
+	e->rseq_abi_pointer = th->rseq.abi_va;
+	e->rseq_abi_size = th->rseq.len;
+	e->signature = th->rseq.signature;
 	task_entry_thread(d->a, th->core)->rseq_entry = e;
-	return 0;
 }
 
 static int thread_dump(struct dumping *d, struct dump_thread *th, const void *asked)
 {
 	ThreadCoreEntry *e = task_entry_thread(d->a, th->core);
+	const struct asked *q = asked;
 	uint64_t head_va = 0, len = 0;
-	int r;
 
-	regs_info(d->a, th->core)->clear_tid_addr = *(const uint64_t *)asked;
+	regs_info(d->a, th->core)->clear_tid_addr = q->clear_va;
 	if (syscall(SYS_get_robust_list, th->tid, &head_va, &len) < 0)
 		return err_set(errno, "thread %d: get_robust_list()", th->tid);
 	e->futex_rla = head_va;
 	e->futex_rla_len = (uint32_t)len;
-	r = dump_name(d, th);
-	return r < 0 ? r : dump_rseq(d, th);
+	dump_name(d, th, q);
+	dump_rseq(d, th);
+	return 0;
 }
 
 static int thread_check(struct restoring *r, const struct snap_task *t)

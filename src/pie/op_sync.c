@@ -88,14 +88,22 @@ void op_barrier(struct pie_ctx *c, uint32_t k)
 	}
 }
 
+/* A thousand threads would wake the engine a thousand times, for a look at a counter. */
+static void arrive(struct pie_board *b)
+{
+	if (__atomic_add_fetch(&b->arrived, 1, __ATOMIC_ACQ_REL) == b->expected)
+		pie_ring(b);
+}
+
 /* The threads of a task wait without looking around (parent 0): they end with their leader. */
 void op_commit(struct pie_ctx *c)
 {
 	struct pie_board *b = c->board;
+	struct pie_task *self = &b->task[c->task];
 
-	__atomic_add_fetch(&b->task[c->task].arrived, 1, __ATOMIC_ACQ_REL);
-	__atomic_add_fetch(&b->arrived, 1, __ATOMIC_ACQ_REL);
-	pie_ring(b);
+	if (__atomic_add_fetch(&self->arrived, 1, __ATOMIC_ACQ_REL) == self->expected)
+		pie_ring(b);
+	arrive(b);
 	while (!__atomic_load_n(&b->commit, __ATOMIC_ACQUIRE)) {
 		futex_wait(&b->commit, 0, c->parent ? CHECK_NS : 0);
 		if (c->parent && !__atomic_load_n(&b->commit, __ATOMIC_ACQUIRE))
@@ -117,8 +125,7 @@ void op_park(struct pie_ctx *c)
 	struct __kernel_timespec t;
 	struct pie_board *b = c->board;
 
-	__atomic_add_fetch(&b->arrived, 1, __ATOMIC_ACQ_REL);
-	pie_ring(b);
+	arrive(b);
 	do {
 		t = (struct __kernel_timespec){ .tv_nsec = CHECK_NS };
 		sys5(__NR_ppoll, 0, 0, &t, 0, 8);

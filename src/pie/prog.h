@@ -36,6 +36,7 @@ enum prog_op {
 	OP_REAP,    /* wait for child arg0 to end and reap it (a helper that has done its duty) */
 	OP_ZOMBIE,  /* wait until child arg0 is a zombie, leave it one */
 	OP_THREADS, /* start arg1 threads from the struct pie_thread array at arg0 */
+	OP_SEGMENTS, /* look which thread-local slots of the GDT hold a segment: a bit each in ret */
 	OP_TILES,   /* touch an AMX tile: only a thread that has used one has room for tile data in its registers */
 	OP_FILL, /* fill memory as struct pie_fill at arg0 says; arg1: the record that maps its staging area, or 0 */
 	OP_COMMIT,    /* the last barrier: wait for the engine's word, or end if the engine is gone */
@@ -123,6 +124,7 @@ struct pie_fill {
 
 enum { PIE_STAGING = 16 << 20 }; /* a move of so much at a time costs no more than one fault (doc/pages.md) */
 enum { PIE_SLOTS = 2 }; /* for reading ahead: one is filled while the other is moved */
+enum { PIE_SEGMENT_FIRST = 12, PIE_SEGMENTS = 3 }; /* the slots of set_thread_area(2) */
 enum { PIE_STACK = 8192, PIE_BARRIERS = 8, PIE_MAX_FILES = 132 };
 
 struct pie_barrier {
@@ -133,7 +135,7 @@ struct pie_barrier {
 struct pie_task {
 	uint32_t born; /* from here on the engine must watch it, and kill it on failure */
 	int32_t pid;
-	uint32_t arrived, unused; /* its threads that stand at OP_COMMIT */
+	uint32_t arrived, expected; /* its threads that stand at OP_COMMIT; how many ring the bell, or 0 */
 	uint64_t fill_from_ns, fill_to_ns;
 };
 
@@ -144,8 +146,8 @@ struct pie_board {
 	uint32_t fail_task, fail_ready;
 	uint64_t fail_rec_va;    /* the record that failed */
 	uint64_t fail_detail[2]; /* OP_FILL: file number and offset */
-	uint32_t bell;           /* futex: rung at every arrival and failure, the engine sleeps here */
-	uint32_t arrived;        /* threads that stand at OP_COMMIT or OP_PARK */
+	uint32_t bell;           /* futex: rung when all have arrived and at a failure, the engine sleeps here */
+	uint32_t arrived, expected; /* threads that stand at OP_COMMIT or OP_PARK; how many there will be */
 	uint32_t commit;         /* futex: 1 sends everybody home */
 	int32_t engine_pid, root_parent; /* the root's parent: the engine, or the engine's own parent */
 	uint32_t dump;           /* set: these are threads of a dump's target */

@@ -95,6 +95,10 @@ void prog_label(struct prog *p, const char *fmt, ...)
 	char text[512];
 	va_list ap;
 
+	if (!strchr(fmt, '%')) { /* literals live for ever */
+		p->label = fmt;
+		return;
+	}
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
@@ -157,7 +161,7 @@ int prog_results(const struct prog_space *s, uint64_t start_va)
 	while (va >= s->base_va && va - s->base_va + sizeof(struct prog_rec) <= s->len) {
 		const struct prog_rec *r = (const struct prog_rec *)(s->map + (va - s->base_va));
 
-		if (r->op != OP_SYSCALL && r->op != OP_JUMP)
+		if (r->op == OP_NONE || r->op == OP_PARK)
 			break;
 		if (r->op == OP_SYSCALL && !(r->flags & PROG_MAY_FAIL) && r->ret < 0 && r->ret >= -4095)
 			return err_set((int)-r->ret, "%s", prog_label_of(s, va));
@@ -171,6 +175,7 @@ static const char *const op_name[] = {
 	[OP_FORK] = "fork",	  [OP_REAP] = "reap",	    [OP_ZOMBIE] = "zombie", [OP_THREADS] = "threads",
 	[OP_FILL] = "fill",	  [OP_COMMIT] = "commit",   [OP_SIGRETURN] = "sigreturn",
 	[OP_PARK] = "park",	  [OP_TILES] = "tiles",	  [OP_JUMP] = "jump",
+	[OP_SEGMENTS] = "segments",
 };
 
 static void print_rec(const struct prog_space *s, const struct prog_rec *r, uint64_t va, int indent)

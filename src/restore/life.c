@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 
 #include "arch/x86_64/sigframe.h"
+#include "restore/gpu_restore.h"
 #include "restore/rt.h"
 
 static int by_fd(const void *a, const void *b)
@@ -197,6 +198,9 @@ int life_assemble(struct restore *r)
 		if (err < 0)
 			return err_ctx(err, "task %d (%s)", k->pid, k->t ? snap_comm(k->t) : "stand-in");
 	}
+	r->board->expected = (uint32_t)r->tree.nthreads;
+	for (size_t i = 0; gpu_restore_left(r) && i < r->tree.n; i++) /* a task's GPU work begins when it stands */
+		r->board->task[i].expected = r->tree.tasks[i]->t ? (uint32_t)r->tree.tasks[i]->t->ncores : 0;
 	r->board->barrier[BARRIER_BORN].expected = (uint32_t)r->tree.n;
 	r->board->barrier[BARRIER_GROUPED].expected = (uint32_t)r->tree.n;
 	return prog_space_full(&r->space);

@@ -124,13 +124,15 @@ static void a_waiting_thread_is_saved(void **state)
 	pid_t pid = child_start(pauses, NULL);
 	CoreEntry core = CORE_ENTRY__INIT;
 	struct user_regs_struct regs, after;
+	struct ptrace_rseq rseq;
 	uint16_t code = 0;
 
 	until_asleep(pid);
 	stop(pid);
 	assert_int_equal(ptrace_get_regs(pid, &regs), 0);
 	assert_int_equal(regs_check_live(pid, &regs), 0);
-	assert_int_equal(regs_leave_rseq(pid, &regs), 0);
+	assert_int_equal(ptrace_get_rseq(pid, &rseq), 0);
+	assert_int_equal(regs_leave_rseq(pid, &rseq, &regs), 0);
 	regs_dump(*state, 0, &regs, &core);
 	assert_int_equal(core.thread_info->gpregs->ip, regs.rip - 2);
 	assert_int_equal(core.thread_info->gpregs->ax, regs.orig_rax);
@@ -207,6 +209,7 @@ static void is_in_sequence(void *arg, int ready)
 static void sequences_are_left(void **state)
 {
 	struct user_regs_struct regs;
+	struct ptrace_rseq rseq;
 	pid_t pid;
 
 	(void)state;
@@ -221,9 +224,10 @@ static void sequences_are_left(void **state)
 			break;
 		assert_int_equal(ptrace_detach(pid, 0), 0);
 	}
-	assert_int_equal(regs_leave_rseq(pid, &regs), 1);
+	assert_int_equal(ptrace_get_rseq(pid, &rseq), 0);
+	assert_int_equal(regs_leave_rseq(pid, &rseq, &regs), 1);
 	assert_int_equal(regs.rip, (uint64_t)sequence_abort);
-	assert_int_equal(regs_leave_rseq(pid, &regs), 0);
+	assert_int_equal(regs_leave_rseq(pid, &rseq, &regs), 0);
 	child_end(pid);
 }
 

@@ -83,22 +83,19 @@ static int peek(pid_t tid, uint64_t va, void *buf, size_t len)
  * program, and the first return after the stop is into thaw's questions: the
  * mark would be cleared there and the sequence go on half-way, on another CPU.
  */
-int regs_leave_rseq(pid_t tid, struct user_regs_struct *regs)
+int regs_leave_rseq(pid_t tid, const struct ptrace_rseq *r, struct user_regs_struct *regs)
 {
-	struct ptrace_rseq r;
 	uint64_t cs_va = 0;
 	struct rseq_cs cs = { 0 };
 	uint32_t sig = 0;
-	int e = ptrace_get_rseq(tid, &r);
 
-	if (e < 0)
-		return e;
-	if (!r.abi_va || !peek(tid, r.abi_va + offsetof(struct rseq, rseq_cs), &cs_va, sizeof(cs_va)) || !cs_va ||
+	if (!r->abi_va || !peek(tid, r->abi_va + offsetof(struct rseq, rseq_cs), &cs_va, sizeof(cs_va)) || !cs_va ||
 	    !peek(tid, cs_va, &cs, sizeof(cs)))
 		return 0;
 	if (cs.version || regs->rip - cs.start_ip >= cs.post_commit_offset)
 		return 0;
-	if (cs.abort_ip < sizeof(sig) || !peek(tid, cs.abort_ip - sizeof(sig), &sig, sizeof(sig)) || sig != r.signature)
+	if (cs.abort_ip < sizeof(sig) || !peek(tid, cs.abort_ip - sizeof(sig), &sig, sizeof(sig)) ||
+	    sig != r->signature)
 		return err_say(EINVAL, "the restartable sequence at 0x%" PRIx64 " names no valid abort handler", cs_va);
 	regs->rip = cs.abort_ip;
 	return 1;

@@ -27,7 +27,7 @@ int regs_check_live(pid_t tid, const struct user_regs_struct *regs) must_check;
  * A thread that stopped inside a restartable sequence goes on at its abort
  * handler. Returns 1 when regs were changed, 0 when not, -errno with a trail.
  */
-int regs_leave_rseq(pid_t tid, struct user_regs_struct *regs) must_check;
+int regs_leave_rseq(pid_t tid, const struct ptrace_rseq *rseq, struct user_regs_struct *regs) must_check;
 
 /* Undoes what an interrupted system call has left in the registers, so that it starts again. */
 void regs_restart(struct user_regs_struct *regs);

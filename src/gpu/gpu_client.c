@@ -72,12 +72,12 @@ static int request_send(struct gpu_client *c, struct gpu_request *q, uint32_t li
 {
 	struct pending *p;
 
+	if (c->gone)
+		return gone_say();
 	q->version = GPU_WIRE_VERSION;
 	q->ticket = ++c->last_ticket;
-	if (c->gone || send(c->fd, q, gpu_request_len(q), MSG_NOSIGNAL) < 0) {
-		c->gone = true;
-		return gone_say();
-	}
+	/* when it fails, the reason may still be there to be read */
+	(void)!send(c->fd, q, gpu_request_len(q), MSG_NOSIGNAL);
 	p = calloc(1, sizeof(*p));
 	if (!p)
 		return err_set(ENOMEM, "ask the GPU agent");

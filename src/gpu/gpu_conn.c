@@ -3,7 +3,6 @@
 #include "gpu/gpu_conn.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,19 +12,14 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/log.h"
 
-static int peer_check(const struct ucred *who)
+static bool same_pid_namespace(pid_t pid)
 {
 	struct stat mine, theirs;
 	char path[40];
 
-	if (who->uid != 0 && who->uid != geteuid())
-		return err_say(EPERM, "user %u may not use the GPU agent of user %u", who->uid, geteuid());
-	snprintf(path, sizeof(path), "/proc/%d/ns/pid", who->pid);
-	if (stat("/proc/self/ns/pid", &mine) == 0 && stat(path, &theirs) == 0 && mine.st_ino == theirs.st_ino)
-		return 0;
-	return err_say(EPERM, "the GPU agent is in another PID namespace: start one beside the processes it is to work on");
+	snprintf(path, sizeof(path), "/proc/%d/ns/pid", pid);
+	return stat("/proc/self/ns/pid", &mine) == 0 && stat(path, &theirs) == 0 && mine.st_ino == theirs.st_ino;
 }
 
 void gpu_conn_accept(struct gpu_conns *conns, int listen_fd)
@@ -37,18 +31,11 @@ void gpu_conn_accept(struct gpu_conns *conns, int listen_fd)
 
 	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len))
 		return; /* it has gone again */
-	if (peer_check(&who) < 0) {
-		struct gpu_reply head = { .version = GPU_WIRE_VERSION, .ticket = 1, .result = -EPERM };
-		struct gpu_conn stranger = { .fd = fd };
-
-		log_warn("%s", err_text());
-		gpu_conn_reply(&stranger, &head, err_text());
-		return;
-	}
 	conn = calloc(1, sizeof(*conn));
 	if (!conn)
 		return;
-	*conn = (struct gpu_conn){ conns->first, ++conns->last_id, take_fd(&fd), who.uid, who.pid };
+	*conn = (struct gpu_conn){ conns->first, ++conns->last_id, take_fd(&fd), who.uid, who.pid,
+				   !same_pid_namespace(who.pid) };
 	conns->first = conn;
 	conns->n++;
 }
@@ -74,25 +61,43 @@ struct gpu_conn *gpu_conn_find(const struct gpu_conns *conns, uint64_t id)
 	return c;
 }
 
+static int caller_check(const struct gpu_conn *conn)
+{
+	if (conn->uid != 0 && conn->uid != geteuid())
+		return err_say(EPERM, "user %u may not use the GPU agent of user %u", conn->uid, geteuid());
+	if (conn->foreign_pids)
+		return err_say(EPERM, "the GPU agent that listens here is in another PID namespace: give it another --gpu-socket");
+	return 0;
+}
+
+static int target_check(const struct gpu_conn *conn, pid_t pid)
+{
+	char path[32];
+	struct stat st;
+
+	if (pid <= 0)
+		return err_say(EINVAL, "%d is no PID", pid);
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	if (stat(path, &st))
+		return err_say(ESRCH, "there is no process %d", pid);
+	if (conn->uid != 0 && st.st_uid != conn->uid)
+		return err_say(EPERM, "process %d belongs to user %u, not to user %u", pid, st.st_uid, conn->uid);
+	return 0;
+}
+
 static int request_check(const struct gpu_conn *conn, const struct gpu_request *q, size_t len)
 {
-	struct stat st;
-	char path[32];
+	int r = caller_check(conn);
 
+	if (r < 0)
+		return r;
 	if (len < offsetof(struct gpu_request, pair) || q->version != GPU_WIRE_VERSION)
 		return err_say(EPROTO, "the GPU agent that runs here is of another version of thaw: stop it (PID %d)", getpid());
 	if (q->op >= GPU_OP_END || q->n_pairs > GPU_MOST || len != gpu_request_len(q))
 		return err_say(EPROTO, "the GPU agent does not understand request %u", q->op);
-	if (q->op < GPU_OP_STATE)
-		return 1;
-	if (q->pid <= 0)
-		return err_say(EINVAL, "%d is no PID", q->pid);
-	snprintf(path, sizeof(path), "/proc/%d", q->pid);
-	if (stat(path, &st))
-		return err_say(ESRCH, "there is no process %d", q->pid);
-	if (conn->uid != 0 && st.st_uid != conn->uid)
-		return err_say(EPERM, "process %d belongs to user %u, not to user %u", q->pid, st.st_uid, conn->uid);
-	return 1;
+	if (q->op >= GPU_OP_STATE)
+		r = target_check(conn, q->pid);
+	return r < 0 ? r : 1;
 }
 
 int gpu_conn_request(const struct gpu_conn *conn, struct gpu_request *ret)

@@ -18,6 +18,7 @@ struct gpu_conn {
 	int fd;
 	uid_t uid;
 	pid_t pid;
+	bool foreign_pids; /* its numbers of processes are not ours */
 };
 
 struct gpu_conns {
@@ -26,7 +27,7 @@ struct gpu_conns {
 	uint64_t last_id;
 };
 
-/* Takes in whoever is next in the queue; one that may not call gets a sentence and is put out. */
+/* Takes in whoever is next in the queue. One that may not call is told so in answer to its first request. */
 void gpu_conn_accept(struct gpu_conns *conns, int listen_fd);
 void gpu_conn_drop(struct gpu_conns *conns, struct gpu_conn *conn);
 struct gpu_conn *gpu_conn_find(const struct gpu_conns *conns, uint64_t id);

@@ -44,7 +44,7 @@ static bool is_step(const struct gpu_job *job)
 
 static const char *what(const struct gpu_job *job)
 {
-	return is_step(job) ? gpu_step_name((enum gpu_step)(job->request.op - GPU_OP_STEP)) : "question";
+	return is_step(job) ? gpu_step_name((enum gpu_step)(job->request.op - GPU_OP_STEP)) : "answer";
 }
 
 /* Where the work will be: as the map says, as the process has it open, or (not to be known from outside) anywhere. */
@@ -209,6 +209,15 @@ static bool job_done(struct gpu_job *job)
 	return done;
 }
 
+/* A lock that nobody waits for any more is taken back: the process would stand still for ever. */
+static void late_end(struct gpu_jobs *jobs, const struct gpu_request *q)
+{
+	struct gpu_request unlock = { .op = GPU_OP_STEP + GPU_UNLOCK, .pid = q->pid };
+
+	if (q->op == GPU_OP_STEP + GPU_LOCK && gpu_job_start(jobs, &unlock, 0) < 0)
+		log_warn("%s", err_text());
+}
+
 /* The answer of a job that is done; not of one that was answered before. */
 static bool done_answer(const struct gpu_job *job, struct gpu_answer *ret)
 {
@@ -241,12 +250,17 @@ bool gpu_job_answer(struct gpu_jobs *jobs, struct gpu_answer *ret)
 
 		if (job_done(j)) {
 			bool answered = done_answer(j, ret);
+			struct gpu_request q = j->request;
+			bool undo = j->late && j->result >= 0;
 
 			*at = j->next;
 			jobs->n--;
 			free(j);
+			if (undo)
+				late_end(jobs, &q);
 			if (answered)
 				return true;
+			at = &jobs->first; /* another one may have come */
 			continue;
 		}
 		if (!j->late && j->until_ns && j->until_ns <= now) {

@@ -49,7 +49,10 @@ int gpu_jobs_init(struct gpu_jobs *jobs, const struct gpu_driver *driver, struct
 /* Starts what is asked. Fails with a sentence when the driver is still busy with an earlier step on the process. */
 int gpu_job_start(struct gpu_jobs *jobs, const struct gpu_request *q, uint64_t conn) must_check;
 
-/* The next answer: of a job that is done, or out of time. Each job has one. False: none is there. */
+/*
+ * The next answer: of a job that is done, or out of time. Each job has one. False: none is there. A lock that comes
+ * about after its time is undone.
+ */
 bool gpu_job_answer(struct gpu_jobs *jobs, struct gpu_answer *ret);
 
 /* Steps from *f to the next job that is not done; false: there is none. */

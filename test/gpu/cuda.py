@@ -15,10 +15,11 @@ REAL = os.path.exists('/dev/nvidiactl') and not os.environ.get('THAW_TEST_STUB')
 
 def env(**more):
     """The environment of thaw and of CUDA programs."""
-    e = {'LC_ALL': 'C', 'PATH': os.environ['PATH'], **{k: str(v) for k, v in more.items()}}
+    e = {'LC_ALL': 'C', 'PATH': os.environ['PATH']}
     if not REAL:
         e.update(LD_LIBRARY_PATH=STUB, THAW_LIBCUDA=f'{STUB}/libcuda.so.1', STUB_CUDA_LOG=os.path.abspath('calls'),
                  STUB_CUDA_RULES=os.path.abspath('rules'))
+    e.update({k: str(v) for k, v in more.items()})
     return e
 
 
@@ -78,9 +79,14 @@ def state(pid, **kw):
     return box.must(cuda('--get-state', '--pid', pid, **kw)).out.strip()
 
 
+def agents():
+    """The PIDs of all agents."""
+    return [p for p in box.pids() if box.state(p) != 'Z' and cmdline(p).split(b'\0')[1:2] == [b'gpu-agent']]
+
+
 def agent_pid():
     """The agent's PID, or None."""
-    return next((p for p in box.pids() if box.state(p) != 'Z' and b'gpu-agent' in cmdline(p)), None)
+    return next(iter(agents()), None)
 
 
 def cmdline(pid):

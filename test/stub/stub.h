@@ -14,11 +14,11 @@
  *
  * A new group of calls (virtual memory, say) is one more file; what it allocates becomes rows of stub.alloc.
  *
- * What dump must see is as with the real driver. While a process has its GPU, it has descriptors that cannot be dumped
- * (/dev/nvidiactl and /dev/nvidiaN where a test has made such files, else memfds of these names). Checkpointed, it is an
- * ordinary process with an eventfd, a pipe, one listening socket, and one private mapping that holds the device memory.
- * That socket's name has the PID in it, so the restored process is found as the old one was. The restore thread does all
- * the work: while it cannot run, callers hang.
+ * What dump must see is as with the real driver. While a process has its GPU, it has descriptors that cannot be
+ * dumped (/dev/nvidiactl and /dev/nvidiaN where a test has made such files, else memfds of these names). Checkpointed,
+ * it is an ordinary process with an eventfd, a pipe, one listening socket, and one private mapping that holds the
+ * device memory. That socket's name has the PID in it, so the restored process is found as the old one was. The restore
+ * thread does all the work: while it cannot run, callers hang.
  *
  * Environment:
  *   STUB_CUDA_GPUS    numbers that become GPUs with UUIDs made of them, "1,2" (default "1"); from 100 on another chip

@@ -35,11 +35,21 @@ def goal(scene, row):
     return (f'{seconds * 1e3:g} ms', got <= seconds) if got else None
 
 
+def measured(scene):
+    return [r for r in scene['rows'] if r['seconds'] or r['failures']]
+
+
+def missing(scene):
+    """What was not measured at all, as a sentence or nothing."""
+    names = [label(r) for r in scene['rows'] if not r['seconds'] and not r['failures']]
+    return 'not measured: ' + '; '.join(names) if names else ''
+
+
 def lines(scene):
     """One dict for each row, in the order of the table."""
     out = []
     order = {'dump': 0, 'restore': 1, 'ceiling': 2}
-    for row in sorted(scene['rows'], key=lambda r: (r['cold'], order[r['what']])):
+    for row in sorted(measured(scene), key=lambda r: (r['cold'], order[r['what']])):
         s, t = row['seconds'], low(row)
         bytes_ = scene.get('payload_bytes', 0)
         out.append({
@@ -98,8 +108,7 @@ def facts(scene):
         parts.append(f'memory in use {before / 1024:.1f} MiB before, {after / 1024:.1f} after thaw\'s restore')
     if scene.get('load', 0) >= 1:
         parts.append(f'load {scene["load"]} when it began')
-    if scene.get('note'):
-        parts.append(scene['note'])
+    parts += [x for x in (scene.get('note'), missing(scene)) if x]
     return '; '.join(parts)
 
 

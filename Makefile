@@ -14,13 +14,14 @@ PROTO    := $(wildcard proto/*.proto)
 PB_C     := $(PROTO:proto/%.proto=$(B)/gen/proto/%.pb-c.c)
 PB_H     := $(PB_C:.c=.h)
 PIE_SRC  := $(wildcard src/pie/*.c src/pie/*.S)
-SRC      := $(filter-out src/pie/%,$(wildcard src/*/*.c src/arch/x86_64/*.c))
+SRC      := $(filter-out src/pie/% src/preload/%,$(wildcard src/*/*.c src/arch/x86_64/*.c))
 OBJ      := $(SRC:src/%.c=$(B)/%.o) $(PB_C:.c=.o)
 PIE_OBJ  := $(patsubst src/%,$(B)/%.o,$(basename $(PIE_SRC)))
+LIB_OBJ  := $(patsubst src/%,$(B)/%.o,$(basename $(wildcard src/preload/*.c src/preload/*.S)))
 
 .PHONY: all help deps check unit demo lint man clean
 .SECONDARY:
-all: $(B)/thaw
+all: $(B)/thaw $(B)/libthaw-cuda.so
 
 help:
 	@echo 'make          build $(B)/thaw (and the man pages in $(B)/man)'
@@ -70,6 +71,18 @@ $(B)/pie/blob.bin: $(B)/pie/blob.elf
 $(B)/pie/blob.embed.o: $(B)/pie/blob.bin
 	printf '.section .rodata\n.globl pie_blob, pie_blob_end\n.balign 4096\npie_blob: .incbin "%s"\npie_blob_end:\n.section .note.GNU-stack,"",@progbits\n' $< | $(CC) -x assembler -c -o $@ -
 
+# --- what `thaw run` preloads: libc and nothing else, and no name of ours for the program to trip over ---------------
+LIB_CFLAGS = -std=gnu17 -D_GNU_SOURCE -O2 -g $(WARN) -Isrc -MMD -MP -fPIC -fvisibility=hidden -ftls-model=initial-exec
+
+$(B)/preload/%.o: src/preload/%.c
+	@mkdir -p $(@D)
+	$(CC) $(LIB_CFLAGS) -c -o $@ $<
+$(B)/preload/%.o: src/preload/%.S
+	@mkdir -p $(@D)
+	$(CC) $(LIB_CFLAGS) -c -o $@ $<
+$(B)/libthaw-cuda.so: $(LIB_OBJ)
+	$(CC) -shared -Wl,-soname,libthaw-cuda.so,-z,now,-z,relro,-z,noexecstack -o $@ $^ -pthread
+
 %/:
 	@mkdir -p $@
 
@@ -77,4 +90,4 @@ clean:
 	rm -rf $(B)
 
 -include test/test.mk doc/doc.mk
--include $(OBJ:.o=.d) $(PIE_OBJ:.o=.d)
+-include $(OBJ:.o=.d) $(PIE_OBJ:.o=.d) $(LIB_OBJ:.o=.d)

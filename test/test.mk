@@ -26,7 +26,7 @@ check: deps
 	@$(MAKE) --no-print-directory $(ALL_CPUS) all tests
 	@$(RUN)
 
-tests: $(UNIT) $(GOLDEN) $(KIND) $(FAULT) $(REAL) $(GPU) $(STUB) $(SUBJECT) $(BENCH) $(B)/thaw
+tests: $(UNIT) $(GOLDEN) $(KIND) $(FAULT) $(REAL) $(GPU) $(STUB) $(SUBJECT) $(BENCH) $(B)/thaw $(B)/libthaw-cuda.so
 
 unit: $(UNIT) $(STUB)
 	@$(RUN) unit
@@ -38,7 +38,7 @@ fault: $(FAULT) $(KIND) $(SUBJECT) $(B)/thaw
 	@$(RUN) fault
 real: $(REAL) $(BENCH) $(B)/thaw
 	@$(RUN) real
-gpu: $(GPU) $(STUB) $(B)/thaw
+gpu: $(GPU) $(STUB) $(B)/bench/ceiling $(B)/thaw $(B)/libthaw-cuda.so
 	@$(RUN) gpu
 lint: $(PB_H)
 	@$(RUN) lint
@@ -77,6 +77,8 @@ $(B)/asan/%.o: src/%.c | $(PB_H)
 $(B)/asan/unit/%: test/unit/%.c $(SAN_OBJ) $(B)/pie/blob.embed.o
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(SAN) $(filter-out -Wmissing-prototypes,$(WARN)) -O1 -I$(B)/gen/proto -Itest/unit -o $@ $(filter %.c %.o,$^) $(LIBS) -lcmocka
+# of the preloaded library, which thaw is not linked with
+$(B)/asan/unit/test_heap: src/preload/heap.c
 $(GOLDEN): test/golden/test_golden.c $(SAN_OBJ) $(B)/pie/blob.embed.o
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(SAN) $(filter-out -Wmissing-prototypes,$(WARN)) -O1 -I$(B)/gen/proto -o $@ $(filter %.c %.o,$^) $(LIBS) -lcmocka
@@ -85,6 +87,10 @@ $(GOLDEN): test/golden/test_golden.c $(SAN_OBJ) $(B)/pie/blob.embed.o
 $(B)/test/%: test/%.c
 	@mkdir -p $(@D)
 	$(CC) $(TEST_FLAGS) -o $@ $<
+# linked with the driver, as few programs are
+$(B)/test/gpu/calls: test/gpu/calls.c $(STUB)
+	@mkdir -p $(@D)
+	$(CC) $(TEST_FLAGS) -Wl,-z,now -o $@ $< $(STUB)
 # NVIDIA's driver, imitated
 $(STUB): $(wildcard test/stub/*.c test/stub/*.h)
 	@mkdir -p $(@D)

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 /* CMD_COUNT also stands for "no sub-command" (thaw --help). */
-enum cmd { CMD_DUMP, CMD_RESTORE, CMD_CHECK, CMD_SHOW, CMD_PLAN, CMD_GPU_AGENT, CMD_CUDA, CMD_COUNT };
+enum cmd { CMD_DUMP, CMD_RESTORE, CMD_CHECK, CMD_SHOW, CMD_PLAN, CMD_GPU_AGENT, CMD_CUDA, CMD_RUN, CMD_COUNT };
 
 /* opts.parallel_restore: 0 lets thaw choose, 1 and more is a number of workers, this is the path without workers. */
 enum { OPTS_SERIAL = -1 };
@@ -44,6 +44,7 @@ struct opt_list {
  */
 struct opts {
 	enum cmd cmd;
+	char **run_argv; /* run: the command and its arguments, up to NULL */
 #define OPT(type, name, letter, field, ...) OPT_FIELD_##type(field)
 #define KNOWN(...)
 #include "base/opts.def"
@@ -71,7 +72,7 @@ static inline struct opts opts_default(void)
 
 static inline const char *cmd_name(enum cmd cmd)
 {
-	static const char *const name[] = { "dump", "restore", "check", "show", "plan", "gpu-agent", "cuda" };
+	static const char *const name[] = { "dump", "restore", "check", "show", "plan", "gpu-agent", "cuda", "run" };
 
 	return cmd < CMD_COUNT ? name[cmd] : "";
 }

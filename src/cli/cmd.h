@@ -14,5 +14,6 @@ int cmd_show(const struct opts *o, int *ret_exit) must_check;
 int cmd_plan(const struct opts *o, int *ret_exit) must_check;
 int cmd_gpu_agent(const struct opts *o, int *ret_exit) must_check;
 int cmd_cuda(const struct opts *o, int *ret_exit) must_check;
+int cmd_run(const struct opts *o, int *ret_exit) must_check;
 
 #endif

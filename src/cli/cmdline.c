@@ -32,6 +32,7 @@ struct words {
 	size_t n_given;
 	char **other; /* what is no option: the sub-command, then what follows it */
 	size_t n_other;
+	bool run; /* the first word that is no option begins somebody else's line */
 	bool in_config; /* errors name the file, help would not */
 };
 
@@ -54,7 +55,9 @@ static void tables_make(struct words *w)
 	char *letter;
 
 	w->longs = to = arena_alloc(w->a, (2 * option_count + 1) * sizeof(*to));
-	w->shorts = letter = arena_alloc(w->a, 3 * option_count + 2);
+	w->shorts = letter = arena_alloc(w->a, 3 * option_count + 3);
+	if (w->run)
+		*letter++ = '+';
 	*letter++ = ':';
 	for (size_t i = 0; i < option_count; i++) {
 		const struct option_row *row = &option_rows[i];
@@ -154,11 +157,16 @@ static int given_apply(struct words *w, struct opts *o)
 	return 0;
 }
 
-/* show and plan take the images directory as a word of its own as well. */
+/* show and plan take the images directory as a word of its own as well, run a whole command. */
 static int other_apply(const struct words *w, struct opts *o)
 {
 	bool dir = o->cmd == CMD_SHOW || o->cmd == CMD_PLAN;
 
+	if (o->cmd == CMD_RUN) {
+		o->run_argv = arena_alloc(w->a, w->n_other * sizeof(*o->run_argv)); /* one less, and NULL */
+		memcpy(o->run_argv, w->other + 1, (w->n_other - 1) * sizeof(*o->run_argv));
+		return 0;
+	}
 	if (dir && w->n_other > 1)
 		o->images_dir = w->other[1];
 	if (w->n_other > (dir ? 2 : 1))
@@ -182,6 +190,8 @@ static int opts_check(const struct opts *o)
 		return err_say(EINVAL, "a sub-command is missing");
 	if (o->cmd == CMD_DUMP && !o->tree)
 		return err_say(EINVAL, "which process? --tree PID is missing");
+	if (o->cmd == CMD_RUN && !o->run_argv[0])
+		return err_say(EINVAL, "which command? thaw run [--] COMMAND [ARGUMENT]...");
 	if (o->leave_running && o->leave_stopped)
 		return err_say(EINVAL, "--leave-running and --leave-stopped exclude each other");
 	if (o->restore_sibling && !o->restore_detached)
@@ -247,8 +257,11 @@ int cmdline_parse(struct arena *a, int argc, char **argv, struct opts *ret)
 	if (argc <= 1)
 		return 0;
 	ret->cmd = cmd_by_name(argv[1]); /* for the hint, should the line not be understood */
+	w.run = ret->cmd == CMD_RUN;
 	tables_make(&w);
-	r = words_collect(&w, argc, argv);
+	if (w.run)
+		arena_add(a, &w.other, &w.n_other, argv[1]);
+	r = words_collect(&w, argc - w.run, argv + w.run);
 	if (r >= 0)
 		r = cmd_find(&w, &ret->cmd);
 	if (ret->cmd == CMD_CUDA)

@@ -65,6 +65,14 @@ static const struct {
 		"  thaw gpu-agent -v3                                 serve, log to this terminal\n"
 		"  thaw gpu-agent --status                            what the agent that runs has and does\n",
 	},
+	[CMD_RUN] = {
+		"start a program whose GPU memory thaw can move by itself",
+		"thaw run [OPTION]... [--] COMMAND [ARGUMENT]...",
+		"Starts COMMAND in place of thaw with a library preloaded that stands between the program and NVIDIA's\n"
+		"driver. Its large GPU allocations are then dumped and restored at the speed of PCIe, beside everything\n"
+		"else, instead of by the driver and in turn. The program is as before in every other way.",
+		"  thaw run -- python3 serve.py                       and later: thaw dump -t PID\n",
+	},
 	[CMD_CUDA] = {
 		"work on the CUDA state of one process",
 		"thaw cuda --action ACTION|--toggle|--get-state|--get-restore-tid --pid PID [OPTION]...",

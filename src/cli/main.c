@@ -28,6 +28,7 @@ static int (*const run[CMD_COUNT])(const struct opts *o, int *ret_exit) = {
 	[CMD_PLAN] = cmd_plan,
 	[CMD_GPU_AGENT] = cmd_gpu_agent,
 	[CMD_CUDA] = cmd_cuda,
+	[CMD_RUN] = cmd_run,
 };
 
 /* Without 0-2 the next open() would get such a number, and an error message would land in an image. */
@@ -125,6 +126,14 @@ static void alias_apply(struct arena *a, int *argc, char ***argv)
 	(*argc)++;
 }
 
+/* Not for run: its command would inherit all of this. */
+static void process_prepare(void)
+{
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a file over its limit is an error to tell, not an end */
+	umask(077); /* images hold the memory of other people's processes */
+}
+
 int main(int argc, char **argv)
 {
 	struct arena *a = arena_new();
@@ -132,11 +141,10 @@ int main(int argc, char **argv)
 	struct opts o;
 
 	stdio_ensure();
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN); /* a file over its limit is an error to tell, not an end */
-	umask(077); /* images hold the memory of other people's processes */
 	alias_apply(a, &argc, &argv);
 	r = cmdline_parse(a, argc, argv, &o);
+	if (o.cmd != CMD_RUN)
+		process_prepare();
 	if (r >= 0)
 		r = opts_run(&o, &exit_code);
 	if (r >= 0)

@@ -20,8 +20,9 @@ enum {
 	PLAN = 1 << CMD_PLAN,
 	GPU_AGENT = 1 << CMD_GPU_AGENT,
 	CUDA = 1 << CMD_CUDA,
+	RUN = 1 << CMD_RUN,
 	IMAGES = DUMP | RESTORE | CHECK | SHOW | PLAN,
-	ANY = IMAGES | GPU_AGENT | CUDA,
+	ANY = IMAGES | GPU_AGENT | CUDA | RUN,
 };
 enum { BUILT = false, REFUSED = true };
 

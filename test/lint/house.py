@@ -19,7 +19,7 @@ OTHER = ('.py', '.mk', '.proto', '.lds', '.tbl')
 FOREIGN = 'test/golden/criu-4.2/'  # kept as it was when CRIU made images of it
 
 # A file includes only from its own row or an earlier one (ARCHITECTURE.md).
-LAYERS = (('base', '../../proto/images.tbl'), ('img', 'kern', 'gpu', 'pie/prog.h'), ('snap', 'prog'),
+LAYERS = (('base', 'preload', '../../proto/images.tbl'), ('img', 'kern', 'gpu', 'pie/prog.h'), ('snap', 'prog'),
           ('page', 'arch', 'gpu', 'kind'), ('dump', 'restore'), ('cli',))
 
 # Files and functions that may be longer.
@@ -29,6 +29,7 @@ LONG = {
 # Exported functions that do not begin with a word of their file's name.
 NAMES = {
     'src/pie/': 'the blob: pie_ and op_ whichever file they are in, since blob.h is their one header',
+    'src/preload/': 'take_*: what stands in for a call of the driver (driver.h), in the file of its noun',
     'src/dump/files.c': 'dumping_*: what kinds may ask of a dump (kind.h)',
     'src/restore/rfiles.c': 'restoring_*: what kinds may ask of a restore (kind.h)',
     'src/kern/procfile.c': 'scan_*: reading numbers out of such files',
@@ -37,6 +38,8 @@ NAMES = {
 UNCALLED = {
     'gpu_slot_buffer': 'for what will stream through the pool; the tests show that it is scrubbed',
     'gpu_slot_mem': 'the same for device memory',
+    **dict.fromkeys(('gate_left', 'gate_wait'), 'called from gate_stubs.S'),
+    **dict.fromkeys(('take_cuGetProcAddress', 'take_cuGetProcAddress_v2'), 'in the table of driver.h'),
     'vdso_own': 'the tests compare with it',
     'feature_has': 'how code asks before it uses what may be missing (HACKING.md); so far all that is used is required',
     'fdinfo_inotify_next': 'tested and ready for the kind',
@@ -45,6 +48,8 @@ UNCALLED = {
 }
 # Data that is written after start.
 WRITTEN = {
+    **{f"preload/{x}.o": "a library in another program has no struct to be passed"
+       for x in ('driver', 'gate', 'owner', 'serve')},
     'base/log.o': 'the log', 'base/trace.o': 'the trace', 'base/err.o': 'the error trail, one a thread',
     'base/guard.o': 'what its signal handler can reach',
     'kern/watchdog.o': 'shared with its process',

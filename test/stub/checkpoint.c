@@ -75,6 +75,7 @@ static int do_checkpoint(void)
 		memcpy((char *)stub.backup + a->offset, (void *)a->at, a->len);
 		mmap((void *)a->at, a->len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 	}
+	pieces_let_go();
 	devs_close();
 	stub.state = CHECKPOINTED;
 	return OK;
@@ -116,13 +117,13 @@ static int do_map(const struct order *o)
 
 static int do_restore(const struct order *o)
 {
-	int r = do_map(o);
+	int r = stub.lost ? NOT_SUPPORTED : do_map(o);
 
 	for (int i = 0; i < ALLOCS && r == OK; i++) {
 		struct alloc *a = &stub.alloc[i];
 
 		if (a->at)
-			r = mem_map(a->at, a->len, &a->at);
+			r = a->piece ? pieces_restore(a) : mem_map(a->at, a->len, &a->at);
 		if (a->at && r == OK)
 			memcpy((void *)a->at, (char *)stub.backup + a->offset, a->len);
 	}

@@ -37,6 +37,7 @@ static int mem_alloc(dev_ptr *ret, size_t len)
 			continue;
 		a->len = len;
 		a->gpu = gpu;
+		a->piece = NULL;
 		stub.taken[gpu] += len;
 		*ret = a->at;
 	}

@@ -12,7 +12,9 @@
  *   checkpoint.c  what the restore thread does in the process, and cuCheckpointProcess*(), which ask the
  *                 restore thread of another process through an abstract socket
  *
- * A new group of calls (virtual memory, say) is one more file; what it allocates becomes rows of stub.alloc.
+ *   vmm.c         physical pieces that are mapped at reserved addresses, exported and imported as descriptors
+ *
+ * A new group of calls is one more file; what it allocates becomes rows of stub.alloc.
  *
  * What dump must see is as with the real driver. While a process has its GPU, it has descriptors that cannot be
  * dumped (/dev/nvidiactl and /dev/nvidiaN where a test has made such files, else memfds of these names). Checkpointed,
@@ -55,6 +57,7 @@ struct alloc {
 	dev_ptr at; /* 0: free row */
 	size_t len, offset; /* offset: in the backup, while checkpointed */
 	int gpu;
+	struct piece *piece; /* vmm.c: what is mapped here; NULL: memory of its own */
 };
 
 extern struct stub {
@@ -69,6 +72,7 @@ extern struct stub {
 	struct alloc alloc[ALLOCS];
 	void *backup;
 	size_t backup_len;
+	int lost; /* imported memory was mapped at the checkpoint: it cannot be restored */
 } stub;
 
 /* --- rules and gate */
@@ -108,5 +112,7 @@ struct ctx *ctx_now(void);
 
 /* --- memory */
 int mem_map(dev_ptr at, size_t len, dev_ptr *ret);
+int pieces_let_go(void);               /* at a checkpoint: descriptors are closed */
+int pieces_restore(struct alloc *a);    /* maps the piece of this row again, with a new descriptor */
 
 #endif

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The gate (gate.h): who is inside, and which stub stands for what.
+ *
+ * The order that makes it safe: a caller counts itself in and then reads `gate_closed`; the closer sets it and then
+ * reads the counts, both with full barriers. So one of the two sees the other.
+ */
+#include "preload/gate.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "preload/gate_count.h"
+
+enum { GROUPS = 64, HASH = 2 * GATE_STUBS, STUB_LEN = 16 };
+
+struct group {
+	_Alignas(64) int in;
+};
+
+/* Shared with gate_stubs.S. */
+extern const char gate_stubs[];
+__attribute__((visibility("hidden"))) void *gate_target[GATE_STUBS];
+__attribute__((visibility("hidden"))) int gate_closed;
+__attribute__((visibility("hidden"))) __thread int gate_inside;
+__attribute__((visibility("hidden"))) __thread int *gate_mine;
+__attribute__((visibility("hidden"))) void gate_wait(void);
+__attribute__((visibility("hidden"))) void gate_left(void);
+
+static struct group groups[GROUPS];
+static unsigned next_group;
+static int left; /* counts up when somebody leaves a closed gate */
+
+static struct {
+	pthread_mutex_t lock;
+	void *real[GATE_STUBS];
+	uint16_t at[HASH]; /* stub number + 1, by a hash of the address */
+	size_t n;
+} stubs = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static void futex_wait(int *at, int while_it_is, const struct timespec *most)
+{
+	int saved = errno;
+
+	syscall(SYS_futex, at, FUTEX_WAIT_PRIVATE, while_it_is, most, NULL, 0);
+	errno = saved;
+}
+
+static void futex_wake(int *at)
+{
+	int saved = errno;
+
+	syscall(SYS_futex, at, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+	errno = saved;
+}
+
+/* A thread that found the gate closed, or has no group yet; comes back counted in, with the gate open. */
+void gate_wait(void)
+{
+	if (!gate_mine)
+		gate_mine = &groups[__atomic_fetch_add(&next_group, 1, __ATOMIC_RELAXED) % GROUPS].in;
+	for (;;) {
+		__atomic_fetch_add(gate_mine, 1, __ATOMIC_SEQ_CST);
+		if (!__atomic_load_n(&gate_closed, __ATOMIC_SEQ_CST))
+			return;
+		__atomic_fetch_sub(gate_mine, 1, __ATOMIC_SEQ_CST);
+		gate_left();
+		futex_wait(&gate_closed, 1, NULL);
+	}
+}
+
+void gate_left(void)
+{
+	__atomic_fetch_add(&left, 1, __ATOMIC_SEQ_CST);
+	futex_wake(&left);
+}
+
+static bool gate_empty(void)
+{
+	int in = 0;
+
+	for (size_t i = 0; i < GROUPS; i++)
+		in += __atomic_load_n(&groups[i].in, __ATOMIC_SEQ_CST);
+	return !in;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+int gate_close(unsigned timeout_ms)
+{
+	int64_t until = now_ms() + timeout_ms;
+
+	__atomic_store_n(&gate_closed, 1, __ATOMIC_SEQ_CST);
+	for (;;) {
+		int seen = __atomic_load_n(&left, __ATOMIC_SEQ_CST);
+		int64_t rest = until - now_ms();
+		struct timespec most = { rest / 1000, rest % 1000 * 1000000 };
+
+		if (gate_empty())
+			return 0;
+		if (rest <= 0)
+			break;
+		futex_wait(&left, seen, &most);
+	}
+	gate_open();
+	return -ETIMEDOUT;
+}
+
+void gate_open(void)
+{
+	__atomic_store_n(&gate_closed, 0, __ATOMIC_SEQ_CST);
+	futex_wake(&gate_closed);
+}
+
+bool gate_is_closed(void)
+{
+	return __atomic_load_n(&gate_closed, __ATOMIC_SEQ_CST);
+}
+
+void gate_forked(void)
+{
+	for (size_t i = 0; i < GROUPS; i++)
+		groups[i].in = 0;
+	if (gate_inside && gate_mine)
+		*gate_mine = 1;
+	gate_closed = 0;
+	pthread_mutex_init(&stubs.lock, NULL);
+}
+
+/* Where the number of `real` stands in the hash, or where it belongs. */
+static size_t place_of(const void *real)
+{
+	size_t i = ((uintptr_t)real >> 4) * 0x9e3779b97f4a7c15ull >> 48;
+
+	for (i %= HASH; stubs.at[i] && stubs.real[stubs.at[i] - 1] != real; i = (i + 1) % HASH)
+		;
+	return i;
+}
+
+void *gate_stub(void *real)
+{
+	void *stub = NULL;
+	size_t i;
+
+	pthread_mutex_lock(&stubs.lock);
+	i = place_of(real);
+	if (!stubs.at[i] && stubs.n < GATE_STUBS) {
+		stubs.real[stubs.n] = gate_target[stubs.n] = real;
+		stubs.at[i] = (uint16_t)++stubs.n;
+	}
+	if (stubs.at[i])
+		stub = (void *)(gate_stubs + (size_t)STUB_LEN * (stubs.at[i] - 1u));
+	pthread_mutex_unlock(&stubs.lock);
+	return stub;
+}
+
+void gate_divert(void *real, void *ours)
+{
+	if (!gate_stub(real))
+		return;
+	pthread_mutex_lock(&stubs.lock);
+	gate_target[stubs.at[place_of(real)] - 1] = ours;
+	pthread_mutex_unlock(&stubs.lock);
+}
+
+bool gate_has(const void *at)
+{
+	return (const char *)at >= gate_stubs && (const char *)at < gate_stubs + (size_t)STUB_LEN * GATE_STUBS;
+}
+
+size_t gate_count(void)
+{
+	return stubs.n;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The gate between a program and its CUDA driver.
+ *
+ * A thread that is stopped in the middle of a driver call may hold a lock of the driver, and then nobody can take the
+ * program's GPU memory away, nor give it back. So every call of the driver goes through a stub (gate_stubs.S), which
+ * counts the thread in and looks whether the gate is closed. Whoever closes it first sets the flag and then waits until
+ * all counts are zero: from then on late callers wait *here*, where a dump may find them.
+ *
+ * A count belongs to a group of threads, not to one, so that nothing has to happen when threads come and go; the groups
+ * only keep threads from fighting over one cache line. A call costs about 10 ns.
+ */
+#ifndef PRELOAD_GATE_H
+#define PRELOAD_GATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The stub that stands for what lies at `real`; the same again for the same address. NULL when there are no more. */
+void *gate_stub(void *real);
+/* Calls that come in for `real` go to `ours` from now on, through the gate as before. */
+void gate_divert(void *real, void *ours);
+/* Whether this is a stub. */
+bool gate_has(const void *at);
+/* How many stubs are given out. */
+size_t gate_count(void);
+
+/* Lets nobody in any more and waits until all are out: -ETIMEDOUT, and open again, when that takes longer. */
+int gate_close(unsigned timeout_ms);
+void gate_open(void);
+bool gate_is_closed(void);
+/* In a child of fork(): the other threads, and what they were counted for, do not exist here. */
+void gate_forked(void);
+
+#endif

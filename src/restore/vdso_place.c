@@ -18,6 +18,8 @@ static int read_extent(struct restore *r, const struct snap_source *from, uint64
 
 	if (fd < 0 || n == (ssize_t)len)
 		return fd < 0 ? fd : 0;
+	if (n < 0)
+		return err_set((int)-n, "pages-%u.img: read at offset %lu", from->pages_id, off);
 	return err_say(ENODATA, "pages-%u.img: too short for the pages at offset %lu", from->pages_id, off);
 }
 

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Not enough memory to restore: a limit on addresses, and a control group that holds less than the image. The restore
+fails with one sentence and leaves nothing, or it works; with room again the same images restore."""
+import os
+import resource
+
+import box
+import kinds
+from box import Skipped, check
+from case import case
+
+BULK = os.path.join(box.BUILD, 'test/fault/bulk')
+GROUPS = '/sys/fs/cgroup'
+
+
+def dumped():
+    pid = kinds.start(BULK)
+    box.dump(pid, 'images')
+    box.wait_gone(pid)
+    box.nothing_left('after the dump')
+    return pid
+
+
+def tried(pid, name, **kw):
+    """One restore under a limit: whether it came to something."""
+    r = box.thaw('restore', 'images', '-d', '--parallel-restore=2', **kw)
+    if r.code:
+        box.refused(r)
+        box.nothing_left(f'{name}: {r.err.strip()}')
+    else:
+        box.kill_all()
+    return r.code == 0
+
+
+@case('no memory/addresses', limit=120)
+def addresses():
+    pid = dumped()
+    worked = []
+    for mib in (64, 100, 128, 160, 200, 256, 300, 400, 1000, 4000):
+        def limit(most=mib << 20):
+            resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
+        worked.append(tried(pid, f'{mib} MiB of addresses', preexec_fn=limit))
+    check(not worked[0] and worked[-1], f'which limits let the restore through: {worked}')
+    box.restore('images')
+    kinds.passes(pid, 'restored in the end')
+
+
+def group_made():
+    """A control group of our own for memory: (directory, file of its limit)."""
+    for root, limit in ((f'{GROUPS}/memory', 'memory.limit_in_bytes'), (GROUPS, 'memory.max')):
+        path = f'{root}/thaw-test-{os.getpid()}-{os.path.basename(os.getcwd())}'
+        try:
+            os.mkdir(path)
+        except OSError:
+            continue
+        if os.path.exists(f'{path}/{limit}'):
+            return path, f'{path}/{limit}'
+        os.rmdir(path)
+    raise Skipped('no control group for memory can be made here')
+
+
+def write(path, text):
+    with open(path, 'w') as f:
+        f.write(str(text))
+
+
+@case('no memory/control group', limit=120)
+def group():
+    pid = dumped()
+    path, limit = group_made()
+    worked = []
+    try:
+        for mib in (8, 20, 40, 60, 80, 95, 400):
+            write(limit, mib << 20)
+            worked.append(tried(pid, f'{mib} MiB of memory', preexec_fn=lambda: write(f'{path}/cgroup.procs', os.getpid())))
+    finally:
+        box.kill_all()
+        os.rmdir(path)
+    check(not worked[0] and worked[-1], f'which limits let the restore through: {worked}')
+    box.restore('images')
+    kinds.passes(pid, 'restored in the end')

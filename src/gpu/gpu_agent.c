@@ -19,6 +19,7 @@
 
 enum {
 	POLL_MOST = 256,     /* clients at once; more wait in the queue */
+	REFILL_SECONDS = 10, /* after pools were given up; new clients only, not the one that needed the room */
 	END_SECONDS = 5,     /* for steps that are under way when the agent is told to end */
 	END_HARD_SECONDS = 15, /* for the driver to let go of the GPUs */
 };
@@ -88,9 +89,11 @@ static void request_serve(struct agent *a, const struct gpu_conn *conn, const st
 	struct gpu_reply head = { .version = GPU_WIRE_VERSION, .ticket = q->ticket };
 	int r;
 
-	if (q->op == GPU_OP_HELLO)
+	if (q->op == GPU_OP_HELLO) {
 		gpu_conn_reply(conn, &head, "");
-	else if (q->op == GPU_OP_STATUS)
+		gpu_pools_refill(&a->pools, UINT64_C(1000000000) * REFILL_SECONDS);
+	}
+	if (q->op == GPU_OP_STATUS)
 		status_send(a, conn, &head);
 	if (q->op < GPU_OP_STATE)
 		return;

@@ -84,7 +84,10 @@ static void *filler(void *arg)
 
 	pthread_mutex_lock(&p->lock);
 	p->filling = false;
-	p->given_up |= r < 0;
+	if (r < 0) {
+		p->given_up = true;
+		p->given_up_ns = trace_now_ns();
+	}
 	pthread_cond_broadcast(&p->filled);
 	pthread_mutex_unlock(&p->lock);
 	if (r < 0)
@@ -92,34 +95,48 @@ static void *filler(void *arg)
 	return NULL;
 }
 
+static int filler_start(struct gpu_pool *p)
+{
+	int e;
+
+	p->filling = true;
+	e = pthread_create(&p->filler, NULL, filler, p);
+	if (e) {
+		p->filling = false;
+		return err_set(e, "GPU %zu: start the thread that fills its context pool", p->gpu);
+	}
+	p->started = true;
+	return 0;
+}
+
 int gpu_pools_start(struct gpu_pools *p, const struct gpu_driver *d, size_t size)
 {
 	*p = (struct gpu_pools){ .driver = d };
 	for (size_t i = 0; i < d->n; i++) {
 		struct gpu_pool *one = &p->pool[i];
-		int e;
+		int r;
 
 		one->driver = d;
 		one->gpu = i;
 		one->size = size;
 		pthread_mutex_init(&one->lock, NULL);
 		pthread_cond_init(&one->filled, NULL);
-		one->filling = true;
-		e = pthread_create(&one->filler, NULL, filler, one);
-		if (e) {
+		r = filler_start(one);
+		if (r < 0) {
 			gpu_pools_end(p);
-			return err_set(e, "GPU %zu: start the thread that fills its context pool", i);
+			return r;
 		}
-		one->started = true;
 	}
 	return 0;
 }
 
 void gpu_pools_end(struct gpu_pools *p)
 {
-	for (size_t i = 0; i < p->driver->n && p->pool[i].started; i++) {
+	for (size_t i = 0; i < p->driver->n; i++) {
 		struct gpu_pool *one = &p->pool[i];
 
+		if (!one->started)
+			continue;
 		pthread_mutex_lock(&one->lock);
 		one->ending = true;
 		pthread_mutex_unlock(&one->lock);
@@ -135,12 +152,33 @@ void gpu_pools_give_up(struct gpu_pools *p)
 		struct gpu_pool *one = &p->pool[i];
 
 		pthread_mutex_lock(&one->lock);
-		one->given_up = true;
 		one->ending = true;
 		while (one->filling)
 			pthread_cond_wait(&one->filled, &one->lock);
+		one->ending = false;
+		one->given_up = true;
+		one->given_up_ns = trace_now_ns();
 		pthread_mutex_unlock(&one->lock);
 		slots_drop(one);
+	}
+}
+
+void gpu_pools_refill(struct gpu_pools *p, uint64_t after_ns)
+{
+	for (size_t i = 0; i < p->driver->n; i++) {
+		struct gpu_pool *one = &p->pool[i];
+		bool again;
+
+		pthread_mutex_lock(&one->lock);
+		again = one->given_up && one->given_up_ns + after_ns <= trace_now_ns();
+		one->given_up &= !again;
+		pthread_mutex_unlock(&one->lock);
+		if (!again)
+			continue;
+		pthread_join(one->filler, NULL);
+		one->started = false;
+		if (filler_start(one) < 0)
+			log_warn("%s", err_text());
 	}
 }
 
@@ -165,12 +203,12 @@ static struct gpu_slot *slot_take(struct gpu_pool *p, const struct gpu_want *wan
 	return s;
 }
 
-static bool still_filling(struct gpu_pool *p)
+static bool not_filled(struct gpu_pool *p)
 {
 	bool yes;
 
 	pthread_mutex_lock(&p->lock);
-	yes = p->filling;
+	yes = p->filling || p->given_up;
 	pthread_mutex_unlock(&p->lock);
 	return yes;
 }
@@ -186,7 +224,7 @@ static int pool_acquire(struct gpu_pool *p, const struct gpu_want *want, struct 
 		log_info("using pooled context for PID %d (GPU %zu)", want->pid, p->gpu);
 		return 0;
 	}
-	if (want->if_free || (!want->buffers && still_filling(p)))
+	if (want->if_free || (!want->buffers && not_filled(p)))
 		return 0;
 	log_warn("context pool exhausted: GPU %zu: making one for PID %d", p->gpu, want->pid);
 	r = gpu_slot_make(p->driver, p->gpu, want->buffers, &s);

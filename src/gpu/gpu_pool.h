@@ -6,6 +6,8 @@
  * and the restore of a process begins with that). Slots are made by a thread per GPU, and no request waits for them
  * but one that needs their buffers.
  *
+ * A pool that found no room in GPU memory, or made room for a process, has no slots for a while.
+ *
  * Nobody ever waits for a slot that another one holds. With all of them in use one is made on the spot, and freed
  * afterwards; so a process group on several GPUs cannot deadlock with another.
  */
@@ -27,8 +29,9 @@ struct gpu_pool {
 	pthread_mutex_t lock;
 	pthread_cond_t filled;
 	/* under the lock */
-	bool filling, ending, given_up; /* given_up: has none, and is not filled again */
-	struct gpu_slot *first;         /* all slots, free and held */
+	bool filling, ending, given_up; /* given_up: has none for now */
+	uint64_t given_up_ns;
+	struct gpu_slot *first; /* all slots, free and held */
 };
 
 struct gpu_pools {
@@ -41,7 +44,7 @@ struct gpu_want {
 	pid_t pid;
 	uint32_t gpus;  /* bit i: a slot on GPU i */
 	bool buffers;   /* they will be used: waits for a pool that is still being filled */
-	bool if_free;   /* nothing is made on the spot, and what is missing is left out */
+	bool if_free;   /* what is not free is left out; without buffers that goes for pools that are not filled, too */
 };
 
 /* What was got: at most one slot a GPU. */
@@ -54,8 +57,10 @@ struct gpu_holding {
 int gpu_pools_start(struct gpu_pools *p, const struct gpu_driver *d, size_t size) must_check;
 /* Takes down all that is not held. */
 void gpu_pools_end(struct gpu_pools *p);
-/* Leaves the GPUs' memory to others: contexts are made on the spot from now on. */
+/* Leaves the GPUs' memory to others. Steps go without a slot then. */
 void gpu_pools_give_up(struct gpu_pools *p);
+/* Fills pools again that were given up at least after_ns ago. gpu_pools_start's thread calls it. */
+void gpu_pools_refill(struct gpu_pools *p, uint64_t after_ns);
 
 /* All or nothing (but if_free). Thread-safe. */
 int gpu_pools_acquire(struct gpu_pools *p, const struct gpu_want *want, struct gpu_holding *ret) must_check;

@@ -196,7 +196,11 @@ def no_pool():
     for _ in range(2):
         box.must(cuda.cuda('--toggle', '--pid', pid))
     log = open('agent.log').read()
-    check('goes without a context pool' in log and 'context pool exhausted' in log, log)
+    check('goes without a context pool' in log and 'using pooled' not in log, log)
+    if not cuda.REAL:
+        agent = cuda.agents()[0]
+        mine = [c for p, c in cuda.calls() if p == agent]
+        check(mine.count('cuDevicePrimaryCtxRetain') == mine.count('cuDevicePrimaryCtxRelease_v2'), 'contexts are left')
     cuda.passes(pid)
 
 
@@ -379,6 +383,25 @@ def map_of_gpus():
         box.must(cuda.cuda('--action', 'unlock', '--pid', p))
     for i, p in enumerate(pids):
         cuda.passes(p, f's{i}')
+
+
+@case('agent/which GPU')
+def which_gpu():
+    """A process is worked on with contexts of the GPUs that it has open."""
+    stub_only()
+    cuda.devices(2)
+    pid = cuda.start(STUB_CUDA_GPUS='1')
+    start_agent(STUB_CUDA_GPUS='1,2')
+    box.until(lambda: all(g['pool']['state'] == 'ready' for g in status()['gpus']))
+    cuda.rules('cuCheckpointProcessCheckpoint 0 sleep=800')
+    box.must(cuda.cuda('--action', 'lock', '--pid', pid))
+    p = subprocess.Popen([box.THAW, 'cuda', '--action', 'checkpoint', '--pid', str(pid)], env=cuda.env())
+    used = box.until(lambda: (lambda s: s['steps'] and [len(g['pool']['users']) for g in s['gpus']])(status()))
+    p.wait(20)
+    check(used == [1, 0], f'contexts of {used}')
+    for a in ('restore', 'unlock'):
+        box.must(cuda.cuda('--action', a, '--pid', pid, STUB_CUDA_GPUS='1,2'))
+    cuda.passes(pid)
 
 
 # --- with thaw's own dump -----------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@
 The stub's rules (test/stub/stub.h) are lines of the file `rules`, its calls are logged in `calls`."""
 import os
 import signal
+import stat
 
 import box
 from box import check
@@ -101,3 +102,16 @@ def agent_log():
     """What the agent that was started on demand has logged."""
     with open('/run/thaw/gpu.sock.log') as f:
         return f.read()
+
+
+def devices(n):
+    """Makes /dev/nvidiactl and /dev/nvidia0 to n-1 of the box, which the stub then opens: devices that nobody dumps."""
+    with open('/proc/devices') as f:
+        box.check('misc' in f.read(), 'no misc devices')
+    os.makedirs('dev', exist_ok=True)
+    box.tmpfs(os.path.abspath('dev'))
+    for name, major, minor in (('null', 1, 3), ('zero', 1, 5), ('full', 1, 7), ('random', 1, 8), ('urandom', 1, 9), ('tty', 5, 0)):
+        os.mknod(f'dev/{name}', 0o666 | stat.S_IFCHR, os.makedev(major, minor))
+    for name in ('nvidiactl', *(f'nvidia{i}' for i in range(n))):
+        os.mknod(f'dev/{name}', 0o666 | stat.S_IFCHR, os.makedev(10, 237))  # as /dev/loop-control
+    box.must(box.run(['mount', '--bind', 'dev', '/dev']))

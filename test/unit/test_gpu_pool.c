@@ -96,6 +96,16 @@ static struct gpu_pools *pools_new(void)
 	return p;
 }
 
+static void filled_wait(struct gpu_pools *p)
+{
+	for (size_t i = 0; i < GPUS; i++) {
+		pthread_mutex_lock(&p->pool[i].lock);
+		while (p->pool[i].filling)
+			pthread_cond_wait(&p->pool[i].filled, &p->pool[i].lock);
+		pthread_mutex_unlock(&p->pool[i].lock);
+	}
+}
+
 /* Waits by asking for buffers. */
 static struct gpu_holding hold(struct gpu_pools *p, pid_t pid, uint32_t gpus)
 {
@@ -165,6 +175,7 @@ static void if_free_goes_without(void **state)
 	struct gpu_holding a = hold(p, 1, 7), b = hold(p, 2, 1), h;
 
 	(void)state;
+	filled_wait(p);
 	assert_int_equal(a.n, GPUS);
 	assert_int_equal(gpu_pools_acquire(p, &want, &h), 0);
 	assert_int_equal(h.n, 1); /* the first GPU has none left */
@@ -274,8 +285,9 @@ static void group_is_all_or_nothing(void **state)
 	free(p);
 }
 
-static void given_up_makes_on_the_spot(void **state)
+static void given_up_and_filled_again(void **state)
 {
+	struct gpu_want step = { .pid = 4, .gpus = 7 };
 	struct gpu_pools *p = pools_new();
 	struct gpu_holding a = hold(p, 1, 1), b;
 
@@ -283,11 +295,20 @@ static void given_up_makes_on_the_spot(void **state)
 	gpu_pools_give_up(p);
 	assert_null(p->pool[1].first);
 	assert_ptr_equal(p->pool[0].first, a.slot[0]);
+	assert_int_equal(gpu_pools_acquire(p, &step, &b), 0);
+	assert_int_equal(b.n, 0); /* no need to take what was just given up */
 	b = hold(p, 2, 1);
 	assert_true(b.slot[0]->extra);
 	gpu_pools_release(p, &a);
 	gpu_pools_release(p, &b);
 	assert_null(p->pool[0].first);
+	gpu_pools_refill(p, UINT64_C(1000000000000));
+	assert_true(p->pool[0].given_up);
+	gpu_pools_refill(p, 0);
+	b = hold(p, 2, 7);
+	assert_int_equal(b.n, GPUS);
+	assert_false(b.slot[0]->extra || b.slot[2]->extra);
+	gpu_pools_release(p, &b);
 	pools_end(p);
 }
 
@@ -343,7 +364,7 @@ int main(void)
 		cmocka_unit_test(slot_that_cannot_be_scrubbed_goes),
 		cmocka_unit_test(failed_start_rolls_back),
 		cmocka_unit_test(group_is_all_or_nothing),
-		cmocka_unit_test(given_up_makes_on_the_spot),
+		cmocka_unit_test(given_up_and_filled_again),
 		cmocka_unit_test(groups_at_once),
 	};
 

@@ -16,7 +16,7 @@
 #include "base/io.h"
 #include "base/trace.h"
 
-enum { MAX_THREADS = 64 };
+enum { MAX_THREADS = 64, TICK_NS = 20 * 1000 * 1000, SECOND_NS = 1000 * 1000 * 1000 };
 
 struct chunk {
 	struct collect_object *obj;
@@ -30,7 +30,6 @@ struct collect {
 	size_t n, cap;
 	_Atomic size_t next;
 	_Atomic int err;
-	_Atomic unsigned running;
 	_Atomic uint64_t *done;
 	const volatile int *stop;
 	pthread_mutex_t lock; /* guards why */
@@ -260,8 +259,19 @@ static void *work(void *arg)
 		munmap(buf, COLLECT_LEN);
 	free(s);
 	trace_worker("read memory, write pages", from, bytes);
-	atomic_fetch_sub(&c->running, 1);
 	return NULL;
+}
+
+/* Waits for a worker; false after a while. */
+static bool joined(pthread_t th)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	t.tv_nsec += TICK_NS;
+	t.tv_sec += t.tv_nsec / SECOND_NS;
+	t.tv_nsec %= SECOND_NS;
+	return !pthread_clockjoin_np(th, NULL, CLOCK_MONOTONIC, &t);
 }
 
 static void run(struct collect *c, unsigned nthreads, void (*tick)(void *ctx), void *ctx)
@@ -269,27 +279,16 @@ static void run(struct collect *c, unsigned nthreads, void (*tick)(void *ctx), v
 	pthread_t th[MAX_THREADS];
 	unsigned started = 0;
 
-	while (nthreads > 1 && started < nthreads && started < MAX_THREADS) {
-		atomic_fetch_add(&c->running, 1);
-		if (pthread_create(&th[started], NULL, work, c)) {
-			atomic_fetch_sub(&c->running, 1);
-			break;
-		}
+	while (nthreads > 1 && started < nthreads && started < MAX_THREADS &&
+	       !pthread_create(&th[started], NULL, work, c))
 		started++;
-	}
-	if (!started) {
-		atomic_fetch_add(&c->running, 1);
+	if (!started)
 		work(c);
+	while (started) {
+		started -= joined(th[started - 1]);
+		if (tick)
+			tick(ctx);
 	}
-	while (tick && atomic_load(&c->running)) {
-		const struct timespec t = { .tv_nsec = 20 * 1000 * 1000 };
-
-		if (started)
-			clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL);
-		tick(ctx);
-	}
-	while (started)
-		pthread_join(th[--started], NULL);
 }
 
 static uint64_t object_len(const struct collect_object *o)

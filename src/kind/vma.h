@@ -13,5 +13,7 @@ int vma_fill(struct arena *a, const struct map *m, VmaEntry *v) must_check;
 
 /* Emits mmap() of v at its address, nothing replaced. type: MAP_PRIVATE, MAP_SHARED...; fd -1: anonymous. */
 void vma_map(const VmaEntry *v, uint32_t prot, uint32_t type, int fd, struct prog *p);
+/* Emits the name of v for [start, end), or that it has none. */
+void vma_name(const VmaEntry *v, uint64_t start, uint64_t end, struct prog *p);
 
 #endif

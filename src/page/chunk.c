@@ -2,19 +2,29 @@
 /* Cutting chunks (chunk.h). Two passes over the same rules: count, then write, so that the arrays are exact. */
 #include "page/chunk.h"
 
+/* A list of ranges that is walked along with the addresses. */
+struct track {
+	const struct pie_iov *v;
+	size_t n, at; /* at: the first that does not lie behind us */
+};
+
 struct cutter {
 	struct pie_chunk *chunks; /* NULL in the counting pass */
 	struct pie_iov *iovs;
 	uint64_t iovs_va;
-	uint32_t nchunks, niovs;
+	uint32_t nchunks, niovs, ncompare;
 	struct pie_iov *ranges;
 	uint32_t nranges;
 	uint64_t range_end;       /* where the last range ends */
+	size_t range_of;          /* the number of its mapping */
 	uint64_t bytes;
 	const struct chunk_rules *rules;
-	size_t huge_at;           /* the first mapping of rules->huge that does not lie behind us */
+	struct track huge, skip, compare;
 	struct pie_chunk open;    /* the chunk being filled; len 0: none */
 };
+
+/* How a piece is to be filled. */
+enum how { PLAIN, HUGE, COMPARE, SKIP };
 
 static void flush(struct cutter *c)
 {
@@ -27,9 +37,10 @@ static void flush(struct cutter *c)
 	c->open.len = 0;
 }
 
+/* A range stays within one mapping: whoever watches it has to prepare each mapping (pie/page_place.c). */
 static void add_range(struct cutter *c, uint64_t va, uint64_t len)
 {
-	if (c->range_end == va && c->nranges) {
+	if (c->range_end == va && c->nranges && c->range_of == c->huge.at) {
 		if (c->ranges)
 			c->ranges[c->nranges - 1].len += len;
 	} else {
@@ -38,88 +49,94 @@ static void add_range(struct cutter *c, uint64_t va, uint64_t len)
 		c->nranges++;
 	}
 	c->range_end = va + len;
+	c->range_of = c->huge.at;
 }
 
 /* One piece: huge, or within one 2 MiB range of addresses. */
-static void put(struct cutter *c, uint64_t va, uint64_t off, uint32_t len, uint32_t file, bool huge)
+static void put(struct cutter *c, uint64_t va, uint64_t off, uint32_t len, uint32_t file, enum how how)
 {
-	bool joins = !huge && c->open.len && c->open.off + c->open.len == off && c->open.len + len <= CHUNK_LEN &&
-		     c->open.niovs < CHUNK_IOVS && len < CHUNK_LEN;
+	bool joins = how != HUGE && c->open.len && c->open.off + c->open.len == off &&
+		     c->open.len + len <= CHUNK_LEN && c->open.niovs < CHUNK_IOVS && len < CHUNK_LEN &&
+		     c->open.compare == (how == COMPARE);
 
 	if (!joins) {
 		flush(c);
 		c->open = (struct pie_chunk){ .off = off,
 					      .file = file,
+					      .huge = how == HUGE,
+					      .compare = how == COMPARE,
 					      .iovs_va = c->iovs_va + c->niovs * sizeof(struct pie_iov) };
+		c->ncompare += how == COMPARE;
 	}
 	if (c->iovs)
 		c->iovs[c->niovs] = (struct pie_iov){ va, len };
 	c->niovs++;
 	c->open.niovs++;
 	c->open.len += len;
-	if (!huge)
-		return;
-	c->open.huge = 1;
-	flush(c);
+	if (how == HUGE)
+		flush(c);
 }
 
-/* How much from va on, at most left, are whole 2 MiB ranges of one mapping that may have huge pages. */
-static uint64_t huge_len(struct cutter *c, uint64_t va, uint64_t left)
+/* Whether va is in one of the ranges; *len comes down to where that changes. */
+static bool within(struct track *t, uint64_t va, uint64_t *len)
 {
-	const struct chunk_rules *u = c->rules;
-	uint64_t len;
+	const struct pie_iov *v;
+	uint64_t left;
 
-	while (c->huge_at < u->nhuge && u->huge[c->huge_at].va + u->huge[c->huge_at].len <= va)
-		c->huge_at++;
-	if (c->huge_at == u->nhuge || va < u->huge[c->huge_at].va || va % CHUNK_LEN)
-		return 0;
-	len = u->huge[c->huge_at].va + u->huge[c->huge_at].len - va;
-	len = len < left ? len : left;
-	len = len < PIE_STAGING ? len : PIE_STAGING;
-	return len - len % CHUNK_LEN;
+	while (t->at < t->n && t->v[t->at].va + t->v[t->at].len <= va)
+		t->at++;
+	if (t->at == t->n)
+		return false;
+	v = &t->v[t->at];
+	left = v->va > va ? v->va - va : v->va + v->len - va;
+	*len = left < *len ? left : *len;
+	return v->va <= va;
 }
 
-/* How far from va the next boundary is: of 2 MiB, or of the part to be skipped. */
-static uint64_t piece_len(const struct cutter *c, uint64_t va, uint64_t left)
+/* The next piece at va, of at most left bytes: its length, and how it is to be filled. */
+static uint64_t next_len(struct cutter *c, uint64_t va, uint64_t left, enum how *ret_how)
 {
-	const struct chunk_rules *u = c->rules;
-	uint64_t len = CHUNK_LEN - va % CHUNK_LEN;
+	uint64_t len = left, most = CHUNK_LEN - va % CHUNK_LEN, huge = 0;
+	bool skip = within(&c->skip, va, &len), compare = within(&c->compare, va, &len);
 
-	if (va < u->skip_start && va + len > u->skip_start)
-		len = u->skip_start - va;
-	else if (va >= u->skip_start && va < u->skip_end && va + len > u->skip_end)
-		len = u->skip_end - va;
-	return len < left ? len : left;
-}
-
-/* The next piece of an extent at va: its length, and whether it is huge. */
-static uint64_t next_len(struct cutter *c, uint64_t va, uint64_t left, bool *ret_huge)
-{
-	uint64_t huge = huge_len(c, va, left);
-
-	*ret_huge = huge != 0;
-	return huge ? huge : piece_len(c, va, left);
+	*ret_how = skip ? SKIP : compare ? COMPARE : PLAIN;
+	if (skip)
+		return len;
+	if (!compare && !(va % CHUNK_LEN)) {
+		huge = len < PIE_STAGING ? len : PIE_STAGING;
+		huge = within(&c->huge, va, &huge) ? huge - huge % CHUNK_LEN : 0;
+	}
+	if (huge)
+		*ret_how = HUGE;
+	return huge ? huge : len < most ? len : most;
 }
 
 static void cut_extent(struct cutter *c, const struct snap_extent *e, uint32_t file)
 {
 	uint64_t len;
-	bool huge;
+	enum how how;
 
 	for (uint64_t done = 0; done < e->len; done += len) {
-		uint64_t va = e->va + done;
-
-		len = next_len(c, va, e->len - done, &huge);
-		if (va < c->rules->skip_start || va >= c->rules->skip_end)
-			put(c, va, e->off + done, (uint32_t)len, file, huge);
+		len = next_len(c, e->va + done, e->len - done, &how);
+		if (how != SKIP)
+			put(c, e->va + done, e->off + done, (uint32_t)len, file, how);
 	}
+}
+
+static void rewind_tracks(struct cutter *c)
+{
+	const struct chunk_rules *u = c->rules;
+
+	c->huge = (struct track){ u->huge, u->nhuge, 0 };
+	c->skip = (struct track){ u->skip, u->nskip, 0 };
+	c->compare = (struct track){ u->compare, u->ncompare, 0 };
 }
 
 /* One file after the other: what follows each other in one may lie apart in memory, with other files' pages between. */
 static void cut(struct cutter *c, const struct snap_pages *p)
 {
 	for (uint32_t k = 0; k < p->nsources; k++) {
-		c->huge_at = 0;
+		rewind_tracks(c);
 		for (size_t i = 0; i < p->nextents; i++)
 			if (p->extents[i].source == k)
 				cut_extent(c, &p->extents[i], k);
@@ -131,13 +148,13 @@ static void cut(struct cutter *c, const struct snap_pages *p)
 static void collect_ranges(struct cutter *c, const struct snap_pages *p)
 {
 	uint64_t len;
-	bool huge;
+	enum how how;
 
-	c->huge_at = 0;
+	rewind_tracks(c);
 	for (size_t i = 0; i < p->nextents; i++)
 		for (uint64_t done = 0; done < p->extents[i].len; done += len) {
-			len = next_len(c, p->extents[i].va + done, p->extents[i].len - done, &huge);
-			if (huge)
+			len = next_len(c, p->extents[i].va + done, p->extents[i].len - done, &how);
+			if (how == HUGE)
 				add_range(c, p->extents[i].va + done, len);
 		}
 }
@@ -157,5 +174,6 @@ struct chunks chunks_cut(struct prog_space *s, const struct snap_pages *p, const
 	out.n = w.nchunks;
 	out.bytes = w.bytes;
 	out.nranges = w.nranges;
+	out.ncompare = w.ncompare;
 	return out;
 }

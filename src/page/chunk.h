@@ -7,7 +7,8 @@
  * *address*, so that a chunk never shares a huge page with another; small runs that
  * follow each other in the file share a chunk and become one read. Whole 2 MiB
  * ranges of mappings that may have huge pages become chunks of their own, of up
- * to PIE_STAGING bytes, for the worker to move into place.
+ * to PIE_STAGING bytes, for the worker to move into place. So do pages that a task
+ * may have inherited already, for the worker to compare.
  */
 #ifndef PAGE_CHUNK_H
 #define PAGE_CHUNK_H
@@ -23,12 +24,15 @@ struct chunks {
 	uint64_t bytes;
 	uint64_t ranges_va; /* pie_iov array: where huge chunks go */
 	uint32_t nranges;
+	uint32_t ncompare;  /* chunks that are to be compared */
 };
 
+/* Ranges of addresses, each list sorted. */
 struct chunk_rules {
-	uint64_t skip_start, skip_end; /* pages that are left out (a vdso that is kept) */
-	const struct pie_iov *huge;    /* sorted: mappings that may get huge pages */
-	size_t nhuge;
+	const struct pie_iov *huge;    /* mappings that may get huge pages */
+	const struct pie_iov *skip;    /* pages that are left out: a vdso that is kept, what is there already */
+	const struct pie_iov *compare; /* pages that may be there already */
+	size_t nhuge, nskip, ncompare;
 };
 
 /*

@@ -47,6 +47,15 @@ static int64_t op_segments(void)
 	return there;
 }
 
+static long op_advise(const struct pie_iov *v, uint64_t n, uint64_t advice)
+{
+	long r = 0;
+
+	for (uint64_t i = 0; i < n && !r; i++)
+		r = sys3(__NR_madvise, v[i].va, v[i].len, advice);
+	return r;
+}
+
 static void op_syscall(struct pie_ctx *c, struct prog_rec *rec)
 {
 	uint64_t a[6];
@@ -71,6 +80,8 @@ static long run_op(struct pie_ctx *c, struct prog_rec *rec, struct prog_rec **ne
 		return op_zombie(c, (int32_t)rec->arg[0]);
 	case OP_THREADS:
 		return op_threads(c, (const struct pie_thread *)rec->arg[0], rec->arg[1]);
+	case OP_ADVISE:
+		return op_advise((const struct pie_iov *)rec->arg[0], rec->arg[1], rec->arg[2]);
 	case OP_FILL:
 		return op_fill(c, rec, (struct pie_fill *)rec->arg[0]);
 	default:

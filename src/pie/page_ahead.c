@@ -43,7 +43,7 @@ static void complete(struct page_worker *w, uint32_t job, uint32_t i, int32_t re
 	struct page_job *j = &w->job[job];
 	struct page_request q = request_of(w, job, i);
 	struct pie_iov v = { q.va, q.len };
-	struct pie_chunk part = { q.off, q.niovs ? q.va : (uint64_t)&v, q.len, q.niovs ? q.niovs : 1, q.file, 0 };
+	struct pie_chunk part = { q.off, q.niovs ? q.va : (uint64_t)&v, q.len, q.niovs ? q.niovs : 1, q.file, 0, 0 };
 
 	if (res < 0 || (uint32_t)res < q.len)
 		page_read_rest(w, &part, j->direct, res < 0 ? 0 : (uint32_t)res);

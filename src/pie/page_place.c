@@ -34,11 +34,11 @@ static void root_mapping(const struct pie_iov *v)
 		sys3(__NR_madvise, v->va, v->len, 4 /* MADV_DONTNEED */);
 }
 
-int page_place_watch(const struct pie_fill *f, const struct prog_rec *staging)
+int page_place_watch(const struct pie_fill *f)
 {
 	const struct pie_iov *v = (const struct pie_iov *)f->ranges_va;
 	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_MOVE };
-	long fd = staging && (uint64_t)staging->ret == f->staging_va ? sys1(__NR_userfaultfd, O_CLOEXEC) : -1;
+	long fd = f->staged && f->nranges ? sys1(__NR_userfaultfd, O_CLOEXEC) : -1;
 
 	if (fd < 0)
 		return -1;

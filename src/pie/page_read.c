@@ -119,7 +119,9 @@ static void read_now(struct page_worker *w, const struct pie_chunk *k, bool dire
 
 void page_read_done(struct page_worker *w, const struct pie_chunk *k, uint32_t slot)
 {
-	if (page_staged(w, k))
+	if (page_staged(w, k) && k->compare)
+		page_compare(k, page_staging(w, slot));
+	else if (page_staged(w, k))
 		page_place_move(w, ((const struct pie_iov *)k->iovs_va)->va, page_staging(w, slot), k->len);
 	if (w->f->punch && sys4(__NR_fallocate, page_read_file(w, k->file, false),
 				FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, k->off, k->len) < 0)

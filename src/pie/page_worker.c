@@ -81,6 +81,7 @@ static long spawn(struct page_worker *w, uint32_t k, uint32_t *tid_at)
 
 long op_fill(struct pie_ctx *c, const struct prog_rec *rec, struct pie_fill *f)
 {
+	const struct prog_rec *staging = (const struct prog_rec *)rec->arg[1];
 	struct page_worker w;
 	uint32_t started = 0, tid_at = 0;
 	long r = 0;
@@ -91,7 +92,8 @@ long op_fill(struct pie_ctx *c, const struct prog_rec *rec, struct pie_fill *f)
 	w.alone = true;
 	w.number = 0;
 	c->board->task[c->task].fill_from_ns = (uint64_t)now_ns();
-	f->uffd = page_place_watch(f, (const struct prog_rec *)rec->arg[1]);
+	f->staged = staging && (uint64_t)staging->ret == f->staging_va;
+	f->uffd = page_place_watch(f);
 	for (; started < f->nworkers && r >= 0; started += r > 0)
 		r = spawn(&w, started, &tid_at);
 	if (!started)

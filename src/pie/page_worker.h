@@ -47,10 +47,10 @@ struct page_worker {
 	struct page_job job[PAGE_JOBS];
 };
 
-/* Of whole 2 MiB ranges, which are to be moved into place. */
+/* Read elsewhere first: whole 2 MiB ranges, which are moved into place, and what is compared with what is there. */
 static inline bool page_staged(const struct page_worker *w, const struct pie_chunk *k)
 {
-	return k->huge && w->f->uffd >= 0;
+	return (k->huge && w->f->uffd >= 0) || (k->compare && w->f->staged);
 }
 
 /* A worker's staging areas: 0 for reading at once, 1 + job for reading ahead. */
@@ -84,9 +84,12 @@ void page_ring_read(struct page_ring *r, const struct page_request *q);
 bool page_ring_take(struct page_ring *r, uint64_t *ret_data, int32_t *ret_res);
 void page_ring_close(struct page_ring *r);
 
+/* page_compare.c: writes what differs of a chunk whose bytes lie at from_va */
+void page_compare(const struct pie_chunk *k, uint64_t from_va);
+
 /* page_place.c */
-/* A userfaultfd that watches all huge ranges, or -1: nothing is lost but speed. staging: the record of its mapping. */
-int page_place_watch(const struct pie_fill *f, const struct prog_rec *staging);
+/* A userfaultfd that watches all huge ranges, or -1: nothing is lost but speed. */
+int page_place_watch(const struct pie_fill *f);
 /* From the staging area to where it belongs. */
 void page_place_move(struct page_worker *w, uint64_t to_va, uint64_t from_va, uint64_t len);
 

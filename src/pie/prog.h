@@ -39,6 +39,7 @@ enum prog_op {
 	OP_SEGMENTS, /* look which thread-local slots of the GDT hold a segment: a bit each in ret */
 	OP_TILES,   /* touch an AMX tile: only a thread that has used one has room for tile data in its registers */
 	OP_FILL, /* fill memory as struct pie_fill at arg0 says; arg1: the record that maps its staging area, or 0 */
+	OP_ADVISE,    /* madvise(arg2) for each of arg1 ranges, an array of struct pie_iov at arg0 */
 	OP_COMMIT,    /* the last barrier: wait for the engine's word, or end if the engine is gone */
 	OP_SIGRETURN, /* take the registers from the signal frame at arg0; the end of a restored thread */
 	OP_PARK,      /* dump: tell the tracer, wait for it; if it dies, go back by the frame at arg0 */
@@ -90,10 +91,12 @@ struct pie_iov {
 /*
  * One read: len bytes at off of file number `file` go to the niovs pieces of memory (page/chunk.h cuts them).
  * huge: one piece of whole, aligned 2 MiB ranges, to be filled with huge pages.
+ * compare: memory that may be the same already, and is to be left alone where it is: whole pages.
  */
 struct pie_chunk {
 	uint64_t off, iovs_va;
-	uint32_t len, niovs, file, huge;
+	uint32_t len, niovs, file;
+	uint16_t huge, compare;
 };
 
 /* What a page worker did, for the timeline. */
@@ -120,6 +123,7 @@ struct pie_fill {
 	uint64_t spans_va; /* array of pie_span, one for each worker */
 	uint32_t slots, ring_entries; /* of each worker's io_uring; 0: none */
 	uint32_t io;                  /* enum pie_io */
+	uint32_t staged; /* the leader sets it: the staging area is mapped */
 };
 
 enum { PIE_STAGING = 16 << 20 }; /* a move of so much at a time costs no more than one fault (doc/pages.md) */

@@ -173,7 +173,8 @@ int prog_results(const struct prog_space *s, uint64_t start_va)
 static const char *const op_name[] = {
 	[OP_EXIT] = "exit",	  [OP_SYSCALL] = "syscall", [OP_COPY] = "copy",	    [OP_BARRIER] = "barrier",
 	[OP_FORK] = "fork",	  [OP_REAP] = "reap",	    [OP_ZOMBIE] = "zombie", [OP_THREADS] = "threads",
-	[OP_FILL] = "fill",	  [OP_COMMIT] = "commit",   [OP_SIGRETURN] = "sigreturn",
+	[OP_FILL] = "fill",	  [OP_ADVISE] = "advise",   [OP_COMMIT] = "commit",
+	[OP_SIGRETURN] = "sigreturn",
 	[OP_PARK] = "park",	  [OP_TILES] = "tiles",	  [OP_JUMP] = "jump",
 	[OP_SEGMENTS] = "segments",
 };

@@ -3,8 +3,13 @@
  * The beginning of a task's program, and all of it for one that is not to live.
  *
  *   the root sheds what it has of the engine | children of the former session | session
- *   or group | other children | barrier: all are born | group | barrier: all are
- *   grouped | zombies and helpers end
+ *   or group | other children | its memory | heirs, children of the former session first |
+ *   barrier: all are born | group | barrier: all are grouped | zombies and helpers end
+ *
+ * Heirs are those who share copy-on-write memory with their creator (heritage.h). All
+ * others are made at once, so that the whole tree fills its memory at the same time. If
+ * an heir is a child of the former session, the session has to wait for it, and so do
+ * all who come behind the session.
  *
  * Signals stay blocked all the way, but for SIGCHLD until the zombies are dead:
  * with its default action an unblocked SIGCHLD vanishes at once, a blocked one
@@ -83,10 +88,16 @@ static void emit_fork(struct restore *r, const struct rtask *k, struct prog *p)
 	prog_do(p, OP_FORK, prog_data(&r->space, &f, sizeof(f)));
 }
 
-static void emit_relatives(struct restore *r, const struct rtask *k, struct prog *p)
+/* Those that find its memory, or those that find none. */
+static void emit_forks(struct restore *r, struct rtask *const *all, size_t n, bool memory, struct prog *p)
 {
-	for (size_t i = 0; i < k->nearly; i++)
-		emit_fork(r, k->early[i], p);
+	for (size_t i = 0; i < n; i++)
+		if (all[i]->finds_memory == memory)
+			emit_fork(r, all[i], p);
+}
+
+static void emit_session(const struct rtask *k, struct prog *p)
+{
 	if (k->sid == k->pid) {
 		prog_label(p, "make session %d", k->pid);
 		prog_sys(p, SYS_setsid, 0);
@@ -94,14 +105,14 @@ static void emit_relatives(struct restore *r, const struct rtask *k, struct prog
 		prog_label(p, "make process group %d", k->pid);
 		prog_sys(p, SYS_setpgid, 0, 0);
 	}
-	for (size_t i = 0; i < k->nlate; i++)
-		emit_fork(r, k->late[i], p);
-	prog_do(p, OP_BARRIER, BARRIER_BORN);
-	if (k->joins) {
-		prog_label(p, "join process group %d", k->pgid);
-		prog_sys(p, SYS_setpgid, 0, (uint64_t)k->pgid);
-	}
-	prog_do(p, OP_BARRIER, BARRIER_GROUPED);
+}
+
+static bool has_early_heirs(const struct rtask *k)
+{
+	for (size_t i = 0; i < k->nearly; i++)
+		if (k->early[i]->finds_memory)
+			return true;
+	return false;
 }
 
 /* Zombies are waited for until they are dead, helpers until they are gone. */
@@ -122,7 +133,30 @@ void birth_emit(struct restore *r, const struct rtask *k, struct prog *p)
 	if (!k->index)
 		emit_shed(r, p);
 	emit_mask(r, p, ~(UINT64_C(1) << (SIGCHLD - 1)));
-	emit_relatives(r, k, p);
+	emit_forks(r, k->early, k->nearly, false, p);
+	if (has_early_heirs(k))
+		return;
+	emit_session(k, p);
+	emit_forks(r, k->late, k->nlate, false, p);
+}
+
+void birth_emit_heirs(struct restore *r, const struct rtask *k, struct prog *p)
+{
+	if (has_early_heirs(k)) {
+		emit_forks(r, k->early, k->nearly, true, p);
+		emit_session(k, p);
+	}
+	emit_forks(r, k->late, k->nlate, true, p);
+}
+
+void birth_emit_end(struct restore *r, const struct rtask *k, struct prog *p)
+{
+	prog_do(p, OP_BARRIER, BARRIER_BORN);
+	if (k->joins) {
+		prog_label(p, "join process group %d", k->pgid);
+		prog_sys(p, SYS_setpgid, 0, (uint64_t)k->pgid);
+	}
+	prog_do(p, OP_BARRIER, BARRIER_GROUPED);
 	emit_burials(r, k, p);
 	emit_mask(r, p, ~UINT64_C(0));
 }

@@ -14,7 +14,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "page/chunk.h"
-#include "restore/rt.h"
+#include "restore/heritage.h"
 #include "restore/vdso_place.h"
 
 enum { SERIAL_BELOW = 16 << 20, LARGE = 1 << 30 };
@@ -26,12 +26,19 @@ bool fill_may_be_huge(const VmaEntry *v)
 	       !(v->has_madv && v->madv >> MADV_NOHUGEPAGE & 1);
 }
 
+uint64_t fill_bytes(const struct rtask *k)
+{
+	uint64_t same = k->heritage ? k->heritage->same_bytes : 0;
+
+	return k->role == RTASK_ALIVE ? snap_chain_bytes(&k->t->pages) - same : 0;
+}
+
 static void count_bytes(struct restore *r)
 {
 	const struct snap *s = r->snap;
 
-	for (size_t i = 0; i < s->ntasks; i++)
-		r->fill_bytes += snap_chain_bytes(&s->tasks[i]->pages);
+	for (size_t i = 0; i < r->tree.n; i++)
+		r->fill_bytes += fill_bytes(r->tree.tasks[i]);
 	for (size_t i = 0; i < s->nshmem; i++)
 		r->shmem_bytes += snap_chain_bytes(&s->shmem[i]->pages);
 }
@@ -87,25 +94,54 @@ uint32_t fill_workers(const struct restore *r, uint64_t bytes)
 	return share < 1 ? 1 : share > r->workers ? r->workers : (uint32_t)share;
 }
 
-/* The mappings that may get huge pages, as the cutter wants them. */
-static struct chunk_rules rules_for(struct restore *r, const struct snap_task *t)
+/* The mappings that may get huge pages. */
+static void rule_huge(struct restore *r, const struct snap_task *t, struct chunk_rules *u)
 {
-	const struct rvdso *vdso = &r->vdso[t->index];
 	struct pie_iov *huge = arena_alloc(r->kinds.a, t->mm->n_vmas * sizeof(*huge));
-	struct chunk_rules u = { .huge = huge };
 	bool wanted = r->huge_pages && !t->mm->thp_disabled;
 
+	u->huge = huge;
 	for (size_t i = 0; wanted && i < t->mm->n_vmas; i++) {
 		const VmaEntry *v = t->mm->vmas[i];
 
 		if (fill_may_be_huge(v))
-			huge[u.nhuge++] = (struct pie_iov){ v->start, v->end - v->start };
+			huge[u->nhuge++] = (struct pie_iov){ v->start, v->end - v->start };
 	}
-	if (vdso->plan.keep) {
-		u.skip_start = vdso->vdso->start;
-		u.skip_end = vdso->vdso->end;
+}
+
+/* What it has inherited. When the image is to be freed of its pages, they have to be read all the same. */
+static void rule_inherited(struct restore *r, const struct heritage *h, struct chunk_rules *u)
+{
+	if (!h)
+		return;
+	u->compare = h->compare;
+	u->ncompare = h->ncompare;
+	if (!r->kinds.opts->auto_dedup) {
+		u->skip = h->same;
+		u->nskip = h->nsame;
+	} else if (!h->ncompare) {
+		u->compare = h->same;
+		u->ncompare = h->nsame;
 	}
-	return u;
+}
+
+/* A vdso that is kept where it is comes from the running kernel. Nobody inherits one. */
+static void rule_vdso(struct restore *r, const struct snap_task *t, struct chunk_rules *u)
+{
+	const struct rvdso *vdso = &r->vdso[t->index];
+	struct pie_iov *skip;
+	size_t at = 0;
+
+	if (!vdso->plan.keep)
+		return;
+	skip = arena_alloc(r->kinds.a, (u->nskip + 1) * sizeof(*skip));
+	for (; at < u->nskip && u->skip[at].va < vdso->vdso->start; at++)
+		skip[at] = u->skip[at];
+	skip[at] = (struct pie_iov){ vdso->vdso->start, vdso->vdso->end - vdso->vdso->start };
+	for (; at < u->nskip; at++)
+		skip[at + 1] = u->skip[at];
+	u->skip = skip;
+	u->nskip++;
 }
 
 /*
@@ -146,15 +182,19 @@ static struct pie_file *name_files(struct restore *r, const struct snap_pages *p
 	return f;
 }
 
-void fill_emit(struct restore *r, const struct snap_task *t, struct prog *p)
+void fill_emit(struct restore *r, const struct rtask *k, struct prog *p)
 {
-	struct chunk_rules rules = rules_for(r, t);
+	const struct snap_task *t = k->t;
+	struct chunk_rules rules = { 0 };
 	const struct pie_file *files;
 	struct prog_rec *staging = NULL;
 	struct pie_fill *f;
 	struct chunks c;
 	uint64_t va, files_va;
 
+	rule_huge(r, t, &rules);
+	rule_inherited(r, k->heritage, &rules);
+	rule_vdso(r, t, &rules);
 	c = chunks_cut(&r->space, &t->pages, &rules);
 	if (!c.n)
 		return;
@@ -180,7 +220,7 @@ void fill_emit(struct restore *r, const struct snap_task *t, struct prog *p)
 	prog_alloc(&r->space, (f->nworkers + 1) * sizeof(struct pie_span), &f->spans_va);
 	r->fills[t->index] = f;
 	give_ids(r, f);
-	if (c.nranges)
+	if (c.nranges || c.ncompare)
 		staging = emit_staging(r, p);
 	prog_label(p, "fill memory from %s", files[0].name);
 	prog_do(p, OP_FILL, va, staging ? prog_va(&r->space, staging) : 0);

@@ -104,10 +104,10 @@ static void find_vdso(struct layout *l, const struct map *m, size_t n)
 	}
 }
 
-static void lengths(const struct restoring *r, uint32_t workers, bool rings, struct layout *l)
+static void lengths(const struct restoring *r, uint32_t workers, bool rings, uint64_t room, struct layout *l)
 {
 	size_t threads = 0, most = 0;
-	uint64_t need = 64 << 20;
+	uint64_t need = room + (64 << 20);
 
 	for (size_t i = 0; i < r->snap->ntasks; i++) {
 		const struct snap_task *t = r->snap->tasks[i];
@@ -127,7 +127,7 @@ static void lengths(const struct restoring *r, uint32_t workers, bool rings, str
 	l->staging_len = (uint64_t)(workers ? workers : 1) * l->staging_slots * PIE_STAGING;
 }
 
-int layout_choose(struct restoring *r, uint32_t workers, bool rings, struct layout *ret)
+int layout_choose(struct restoring *r, uint32_t workers, bool rings, uint64_t room, struct layout *ret)
 {
 	auto_close int self = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	struct ranges rs = { 0 };
@@ -145,7 +145,7 @@ int layout_choose(struct restoring *r, uint32_t workers, bool rings, struct layo
 		err = add_task(&rs, r->snap->tasks[i]);
 	if (err >= 0) {
 		find_vdso(&l, maps, n);
-		lengths(r, workers, rings, &l);
+		lengths(r, workers, rings, room, &l);
 		l.hole_va = gap_in(&rs, l.space_len + l.scratch_len + l.park_len + HUGE + l.staging_len);
 		if (!l.hole_va)
 			err = err_say(ENOMEM, "no %" PRIu64 " MiB of addresses are free in all tasks at once",

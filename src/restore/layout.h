@@ -26,8 +26,11 @@ struct layout {
 	size_t npieces;
 };
 
-/* Chooses everything; -ENOMEM when no gap is large enough. rings: workers read ahead. Reads /proc/self/maps. */
-int layout_choose(struct restoring *r, uint32_t workers, bool rings, struct layout *ret) must_check;
+/*
+ * Chooses everything; -ENOMEM when no gap is large enough. Reads /proc/self/maps. rings: workers read ahead. room:
+ * bytes for programs, beyond what is usual.
+ */
+int layout_choose(struct restoring *r, uint32_t workers, bool rings, uint64_t room, struct layout *ret) must_check;
 /* A gap of len bytes in one task's address space (for a vdso that cannot stand where the image's stood). 0: none. */
 uint64_t layout_gap(const struct layout *l, const struct snap_task *t, uint64_t len);
 

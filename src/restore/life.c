@@ -2,8 +2,9 @@
 /*
  * The life of a task as a program, from fork to sigreturn.
  *
- *   birth     (birth.c) session and group, children, zombies, helpers
- *   memory    (memory.c)
+ *   birth     (birth.c) session and group, children
+ *   memory    (memory.c), and children that share it (heritage.c)
+ *   end of birth  groups, zombies, helpers
  *   files     descriptors to their numbers, the rest closed
  *   nature    what the task kinds emit, threads, what each thread is
  *   end       the vdso moves, commit, sigreturn
@@ -134,9 +135,13 @@ static int emit_alive(struct restore *r, struct rtask *k, size_t *first, struct 
 	int err;
 
 	k->frames_va = arena_alloc(r->kinds.a, t->ncores * sizeof(*k->frames_va));
-	err = rmemory_emit(r, t, p);
-	if (err >= 0)
-		err = emit_descriptors(r, t, p);
+	err = rmemory_emit(r, k, p);
+	if (err < 0)
+		return err;
+	birth_emit_heirs(r, k, p);
+	rmemory_emit_protection(t, p);
+	birth_emit_end(r, k, p);
+	err = emit_descriptors(r, t, p);
 	if (err >= 0)
 		err = emit_files(r, t, first, p);
 	if (err >= 0)
@@ -168,6 +173,8 @@ static int assemble(struct restore *r, struct rtask *k, size_t *first)
 	birth_emit(r, k, &p);
 	if (k->role == RTASK_ALIVE)
 		return emit_alive(r, k, first, &p);
+	birth_emit_heirs(r, k, &p);
+	birth_emit_end(r, k, &p);
 	birth_emit_death(r, k, &p);
 	return 0;
 }

@@ -6,7 +6,9 @@
  * Map first, fill second: page workers then take per-VMA locks only, and a
  * mapping's pages are read once, to where they stay. Contents come before
  * protection (a read-only mapping must be written once) and before mlock, which
- * would populate every page with zeroes just to have them overwritten.
+ * would populate every page with zeroes just to have them overwritten. Those who
+ * inherit the memory are forked in between: behind contents, before the advice that
+ * a mapping is not to be inherited.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,7 +16,8 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#include "restore/rt.h"
+#include "kind/vma.h"
+#include "restore/heritage.h"
 #include "restore/vdso_place.h"
 
 #ifndef MADV_GUARD_INSTALL
@@ -26,17 +29,25 @@ static bool is_mapping(const VmaEntry *v)
 	return !(v->status & (VMA_AREA_VSYSCALL | VMA_AREA_GUARD | VMA_AREA_VVAR | VMA_AREA_VDSO));
 }
 
-/* Is there a page to fill in [start, end)? Runs are sorted (snap_check), *at only moves forward. */
-static bool has_pages(const struct snap_pages *p, size_t *at, uint64_t start, uint64_t end)
+/* Is there a page to fill in [start, end)? Runs are sorted (snap_check). */
+static bool has_pages(const struct snap_pages *p, uint64_t start, uint64_t end)
 {
-	while (*at < p->nruns && p->runs[*at]->vaddr + p->runs[*at]->nr_pages * SNAP_PAGE <= start)
-		++*at;
-	return *at < p->nruns && p->runs[*at]->vaddr < end;
+	size_t low = 0, high = p->nruns;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (p->runs[mid]->vaddr + p->runs[mid]->nr_pages * SNAP_PAGE <= start)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < p->nruns && p->runs[low]->vaddr < end;
 }
 
-static uint32_t fill_prot(const VmaEntry *v, bool filled)
+uint32_t rmemory_fill_prot(const struct snap_task *t, const VmaEntry *v)
 {
-	if (!filled || !(v->flags & MAP_PRIVATE))
+	if (!(v->flags & MAP_PRIVATE) || !has_pages(&t->pages, v->start, v->end))
 		return v->prot;
 	return fill_may_be_huge(v) ? PROT_READ | PROT_WRITE : v->prot | PROT_WRITE;
 }
@@ -52,10 +63,53 @@ static int emit_map(struct restore *r, const struct snap_task *t, const VmaEntry
 	return err_ctx(k->map(&r->kinds, t, v, prot, p), "mapping %" PRIx64 "-%" PRIx64, v->start, v->end);
 }
 
-static void emit_advice(const VmaEntry *v, struct prog *p)
+/* The part of v that it does not inherit. */
+static int emit_map_part(struct restore *r, const struct snap_task *t, const VmaEntry *v, uint64_t start, uint64_t end,
+			 struct prog *p)
+{
+	VmaEntry part = *v;
+
+	if (start >= end)
+		return 0;
+	part.start = start;
+	part.end = end;
+	part.pgoff += start - v->start;
+	return emit_map(r, t, &part, rmemory_fill_prot(t, v), p);
+}
+
+/* A piece that it finds gets what it does not have yet. */
+static void emit_adopt(const VmaEntry *v, const struct heirloom *h, uint32_t prot, struct prog *p)
+{
+	const char *name = v->anon_name ? v->anon_name : "", *old = h->from->anon_name ? h->from->anon_name : "";
+
+	prog_label(p, "inherit %" PRIx64 "-%" PRIx64, h->start, h->end);
+	if (h->prot != prot)
+		prog_sys(p, SYS_mprotect, h->start, h->end - h->start, prot);
+	if (strcmp(name, old) != 0)
+		vma_name(v, h->start, h->end, p);
+}
+
+static int emit_mapping(struct restore *r, const struct rtask *k, const VmaEntry *v, struct prog *p)
+{
+	const struct heritage *h = k->heritage;
+	uint64_t at = v->start;
+	int err;
+
+	for (size_t i = heritage_at(h, at); h && i < h->nkept && h->kept[i].start < v->end; i++) {
+		err = emit_map_part(r, k->t, v, at, h->kept[i].start, p);
+		if (err < 0)
+			return err;
+		emit_adopt(v, &h->kept[i], rmemory_fill_prot(k->t, v), p);
+		at = h->kept[i].end;
+	}
+	return emit_map_part(r, k->t, v, at, v->end, p);
+}
+
+/* Whether pages may be huge has to be said before there are any; all other advice keeps until they are there. */
+static void emit_advice(const VmaEntry *v, bool first, struct prog *p)
 {
 	for (unsigned bit = 0; v->has_madv && bit < 64; bit++)
-		if (v->madv >> bit & 1) {
+		if (v->madv >> bit & 1 && (bit == MADV_HUGEPAGE || bit == MADV_NOHUGEPAGE) == first) {
 			prog_label(p, "madvise(%u) for %" PRIx64 "-%" PRIx64, bit, v->start, v->end);
 			prog_sys(p, SYS_madvise, v->start, v->end - v->start, bit);
 		}
@@ -65,6 +119,7 @@ static void emit_protection(const VmaEntry *v, uint32_t mapped_prot, struct prog
 {
 	uint64_t len = v->end - v->start;
 
+	emit_advice(v, false, p);
 	if (mapped_prot != v->prot) {
 		prog_label(p, "protect %" PRIx64 "-%" PRIx64, v->start, v->end);
 		prog_sys(p, SYS_mprotect, v->start, len, v->prot);
@@ -77,36 +132,39 @@ static void emit_protection(const VmaEntry *v, uint32_t mapped_prot, struct prog
 	}
 }
 
-int rmemory_emit(struct restore *r, const struct snap_task *t, struct prog *p)
+int rmemory_emit(struct restore *r, const struct rtask *k, struct prog *p)
 {
-	size_t n = t->mm->n_vmas, at = 0;
-	uint32_t *prot = arena_alloc(r->kinds.a, n * sizeof(*prot));
+	const struct snap_task *t = k->t;
 
-	for (size_t i = 0; i < n; i++) {
+	heritage_emit(r, k, p);
+	for (size_t i = 0; i < t->mm->n_vmas; i++) {
 		const VmaEntry *v = t->mm->vmas[i];
 		int err;
 
 		if (!is_mapping(v))
 			continue;
-		prot[i] = fill_prot(v, has_pages(&t->pages, &at, v->start, v->end));
-		err = emit_map(r, t, v, prot[i], p);
+		err = emit_mapping(r, k, v, p);
 		if (err < 0)
 			return err;
-		emit_advice(v, p);
+		emit_advice(v, true, p);
 	}
 	vdso_place_emit_map(r, t, p);
-	fill_emit(r, t, p);
-	for (size_t i = 0; i < n; i++) {
+	fill_emit(r, k, p);
+	return 0;
+}
+
+void rmemory_emit_protection(const struct snap_task *t, struct prog *p)
+{
+	for (size_t i = 0; i < t->mm->n_vmas; i++) {
 		const VmaEntry *v = t->mm->vmas[i];
 
 		if (is_mapping(v))
-			emit_protection(v, prot[i], p);
+			emit_protection(v, rmemory_fill_prot(t, v), p);
 		if (v->status & VMA_AREA_GUARD) {
 			prog_label(p, "guard pages %" PRIx64 "-%" PRIx64, v->start, v->end);
 			prog_sys(p, SYS_madvise, v->start, v->end - v->start, MADV_GUARD_INSTALL);
 		}
 	}
-	return 0;
 }
 
 int rmemory_emit_vdso(struct restore *r, const struct snap_task *t, struct prog *p)

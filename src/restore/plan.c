@@ -13,7 +13,7 @@
 #include "base/progress.h"
 #include "base/stage.h"
 #include "page/chunk.h"
-#include "restore/rt.h"
+#include "restore/heritage.h"
 
 static void print_size(const char *what, uint64_t bytes)
 {
@@ -39,7 +39,7 @@ static void print_task(const struct restore *r, const struct rtask *k, int depth
 	if (k->by_sibling)
 		printf(", child of %d", k->parent ? k->parent->pid : 0);
 	if (k->role == RTASK_ALIVE) {
-		uint64_t bytes = snap_chain_bytes(&k->t->pages);
+		uint64_t bytes = fill_bytes(k);
 		uint32_t workers = fill_workers(r, bytes);
 
 		printf(": %zu threads, %zu mappings, %zu descriptors, ", k->t->ncores, k->t->mm ? k->t->mm->n_vmas : 0, k->t->nfds);
@@ -47,6 +47,12 @@ static void print_task(const struct restore *r, const struct rtask *k, int depth
 			printf("%u workers fill %s", workers, progress_bytes(text, sizeof(text), bytes));
 		else
 			printf("the task itself fills %s", progress_bytes(text, sizeof(text), bytes));
+		if (k->heritage && k->heritage->same_bytes)
+			printf(", shares %s with %d", progress_bytes(text, sizeof(text), k->heritage->same_bytes),
+			       k->heritage->from->pid);
+		if (k->heritage && k->heritage->compare_bytes)
+			printf(", may share %s with %d",
+			       progress_bytes(text, sizeof(text), k->heritage->compare_bytes), k->heritage->from->pid);
 	}
 	printf("\n");
 	for (size_t i = 0; i < k->nearly; i++)

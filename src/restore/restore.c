@@ -22,6 +22,7 @@
 #include "kind/shmem.h"
 #include "page/shmem_fill.h"
 #include "restore/gpu_restore.h"
+#include "restore/heritage.h"
 #include "restore/ids.h"
 #include "restore/rt.h"
 #include "restore/stats.h"
@@ -79,12 +80,13 @@ int restore_stage_plan(void *ctx)
 		err = xsave_layout_read(&r->xsave);
 	if (err < 0)
 		return err;
+	heritage_plan(r);
 	fill_plan(r);
 	page_io_plan(r);
 	err = gpu_restore_plan(r);
 	if (err < 0)
 		return err;
-	err = layout_choose(&r->kinds, r->workers, r->ring_entries != 0, &r->lay);
+	err = layout_choose(&r->kinds, r->workers, r->ring_entries != 0, heritage_room(r), &r->lay);
 	if (err >= 0)
 		err = vdso_place_plan(r);
 	return err < 0 ? err : ids_plan(r);

@@ -64,7 +64,9 @@ void fill_plan(struct restore *r);
 uint32_t fill_workers(const struct restore *r, uint64_t bytes);
 /* UFFDIO_MOVE wants private anonymous memory with the protection of the staging area. */
 bool fill_may_be_huge(const VmaEntry *v);
-void fill_emit(struct restore *r, const struct snap_task *t, struct prog *p);
+/* Of what has to be read for k; less than it has if it shares some with its creator. */
+uint64_t fill_bytes(const struct rtask *k);
+void fill_emit(struct restore *r, const struct rtask *k, struct prog *p);
 
 /* page_io.c: how pages are read. */
 /* After fill_plan(): chooses and logs. */
@@ -73,12 +75,18 @@ void page_io_plan(struct restore *r);
 void page_io_report(const struct restore *r);
 
 /* memory.c: mappings, contents, protection of one task. */
-int rmemory_emit(struct restore *r, const struct snap_task *t, struct prog *p) must_check;
+int rmemory_emit(struct restore *r, const struct rtask *k, struct prog *p) must_check;
+/* When all that the task's heirs need of it is done. */
+void rmemory_emit_protection(const struct snap_task *t, struct prog *p);
+/* The protection of one of t's mappings until then. */
+uint32_t rmemory_fill_prot(const struct snap_task *t, const VmaEntry *v);
 /* The last step before commit: the vdso goes to its place. */
 int rmemory_emit_vdso(struct restore *r, const struct snap_task *t, struct prog *p) must_check;
 
-/* birth.c: how a program begins, and how one ends that is not to live. */
+/* birth.c: how a program begins, in three parts around its memory; and how one ends that is not to live. */
 void birth_emit(struct restore *r, const struct rtask *k, struct prog *p);
+void birth_emit_heirs(struct restore *r, const struct rtask *k, struct prog *p);
+void birth_emit_end(struct restore *r, const struct rtask *k, struct prog *p);
 void birth_emit_death(struct restore *r, const struct rtask *k, struct prog *p);
 
 /* life.c: assembles the program of every task. */

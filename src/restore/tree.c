@@ -59,6 +59,7 @@ static int32_t birth_sid(const struct rtask *k)
 
 static void creates(struct restoring *r, struct rtask *creator, struct rtask *k, bool early)
 {
+	k->creator = creator;
 	if (early)
 		arena_add(r->a, &creator->early, &creator->nearly, k);
 	else

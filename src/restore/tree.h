@@ -20,12 +20,17 @@ struct rtask {
 	uint32_t index;             /* on the board and in rtree.tasks */
 	int32_t pid, pgid, sid;
 	struct rtask *parent;       /* whose child it is; NULL for the root */
+	struct rtask *creator;      /* who forks it: its parent, or a sibling */
 	bool outside;               /* its session is not in the tree: it stays in thaw's (--shell-job) */
 	bool joins;                 /* a process group that another one leads */
 	bool by_sibling;            /* its creator is a sibling: CLONE_PARENT */
 	/* Those it creates, before and after it makes its own session. */
 	struct rtask **early, **late;
 	size_t nearly, nlate;
+	/* Copy-on-write memory (heritage.h): it is created when its creator's memory stands, and keeps some of it. */
+	struct heritage *heritage;  /* NULL: it keeps none */
+	bool heir;                  /* it, or one that it creates, keeps some */
+	bool finds_memory;          /* an heir, or created behind one */
 	uint64_t start_va;          /* its program */
 	uint64_t *frames_va;        /* the signal frame of each thread, the leader's first */
 };

@@ -26,7 +26,8 @@ static uint32_t any(uint32_t below)
  * huge. */
 struct memory {
 	int32_t file_page[PAGES];
-	bool huge[PAGES], skipped[PAGES];
+	bool huge[PAGES], skipped[PAGES], compared[PAGES];
+	struct pie_iov skip[64], compare[64];
 	uint8_t source[PAGES];
 	struct snap_extent extent[RUNS];
 	struct snap_source sources[SOURCES];
@@ -54,16 +55,27 @@ static void make_mappings(struct memory *m)
 		at += len;
 	}
 	u->huge = m->mapping;
-	for (size_t tries = 0; tries < 100; tries++) { /* two pages that are no mapping's */
-		size_t at = any(PAGES - 2);
+}
 
-		if (m->huge[at] || m->huge[at + 1])
-			continue;
-		u->skip_start = va_of(at);
-		u->skip_end = va_of(at + 2);
-		m->skipped[at] = m->skipped[at + 1] = true;
-		break;
+/* Ranges that are left out or compared, wherever mappings are: each page is one of them at most. */
+static void make_inherited(struct memory *m)
+{
+	struct chunk_rules *u = &m->rules;
+
+	for (size_t at = any(900); at < PAGES && u->nskip < 64 && u->ncompare < 64; at += any(900)) {
+		size_t len = 1 + any(any(2) ? 3 : 900);
+		struct pie_iov v = { va_of(at), (len = at + len > PAGES ? PAGES - at : len) * SNAP_PAGE };
+		bool skip = any(2);
+
+		memset((skip ? m->skipped : m->compared) + at, 1, len);
+		if (skip)
+			m->skip[u->nskip++] = v;
+		else
+			m->compare[u->ncompare++] = v;
+		at += len;
 	}
+	u->skip = m->skip;
+	u->compare = m->compare;
 }
 
 /* The pages of each source follow each other in its file; a gap now and then, of pages that newer images hold. */
@@ -95,6 +107,7 @@ static struct memory *memory_new(uint32_t longest_gap, uint32_t longest_run)
 	for (size_t i = 0; i < PAGES; i++)
 		m->file_page[i] = NOT_IN_FILE;
 	make_mappings(m);
+	make_inherited(m);
 	make_extents(m, longest_gap, longest_run);
 	return m;
 }
@@ -115,6 +128,7 @@ static void check_piece(struct memory *m, const struct pie_iov *v, uint64_t off,
 		assert_true(page < PAGES);
 		assert_false(m->skipped[page]);
 		assert_true(!c->huge || m->huge[page]);
+		assert_int_equal(c->compare, m->compared[page]);
 		assert_int_equal(m->source[page], c->file);
 		assert_int_equal(m->file_page[page], off / SNAP_PAGE + k);
 		m->file_page[page] = NOT_IN_FILE; /* once */
@@ -140,7 +154,7 @@ static void check_ranges(const struct pie_iov *range, uint32_t nranges, const st
 		watched += range[i].len;
 	assert_int_equal(huge, watched);
 	for (uint32_t i = 1; i < nranges; i++)
-		assert_true(range[i].va > range[i - 1].va + range[i - 1].len);
+		assert_true(range[i].va >= range[i - 1].va + range[i - 1].len);
 }
 
 static void check(struct memory *m, struct prog_space *s)
@@ -148,6 +162,7 @@ static void check(struct memory *m, struct prog_space *s)
 	struct chunks out = chunks_cut(s, &m->pages, &m->rules);
 	const struct pie_chunk *c = (const struct pie_chunk *)out.va;
 	uint64_t bytes = 0;
+	uint32_t ncompare = 0;
 
 	assert_int_equal(prog_space_full(s), 0);
 	for (uint32_t i = 0; i < out.n; i++) {
@@ -163,7 +178,9 @@ static void check(struct memory *m, struct prog_space *s)
 		}
 		assert_int_equal(off, c[i].off + c[i].len);
 		bytes += c[i].len;
+		ncompare += c[i].compare;
 	}
+	assert_int_equal(ncompare, out.ncompare);
 	assert_int_equal(bytes, out.bytes);
 	for (size_t i = 0; i < PAGES; i++)
 		assert_true(m->file_page[i] == NOT_IN_FILE || m->skipped[i]);

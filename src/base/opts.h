@@ -11,7 +11,10 @@
 #include <stdint.h>
 
 /* CMD_COUNT also stands for "no sub-command" (thaw --help). */
-enum cmd { CMD_DUMP, CMD_RESTORE, CMD_CHECK, CMD_SHOW, CMD_PLAN, CMD_GPU_AGENT, CMD_CUDA, CMD_RUN, CMD_COUNT };
+enum cmd {
+	CMD_DUMP, CMD_RESTORE, CMD_CHECK, CMD_SHOW, CMD_PLAN, CMD_PRE_DUMP, CMD_DEDUP, CMD_GPU_AGENT, CMD_CUDA, CMD_RUN,
+	CMD_COUNT
+};
 
 /* opts.parallel_restore: 0 lets thaw choose, 1 and more is a number of workers, this is the path without workers. */
 enum { OPTS_SERIAL = -1 };
@@ -72,7 +75,8 @@ static inline struct opts opts_default(void)
 
 static inline const char *cmd_name(enum cmd cmd)
 {
-	static const char *const name[] = { "dump", "restore", "check", "show", "plan", "gpu-agent", "cuda", "run" };
+	static const char *const name[] = { "dump", "restore", "check", "show", "plan", "pre-dump", "dedup", "gpu-agent",
+					    "cuda", "run" };
 
 	return cmd < CMD_COUNT ? name[cmd] : "";
 }

@@ -12,6 +12,8 @@ int cmd_restore(const struct opts *o, int *ret_exit) must_check;
 int cmd_check(const struct opts *o, int *ret_exit) must_check;
 int cmd_show(const struct opts *o, int *ret_exit) must_check;
 int cmd_plan(const struct opts *o, int *ret_exit) must_check;
+int cmd_pre_dump(const struct opts *o, int *ret_exit) must_check;
+int cmd_dedup(const struct opts *o, int *ret_exit) must_check;
 int cmd_gpu_agent(const struct opts *o, int *ret_exit) must_check;
 int cmd_cuda(const struct opts *o, int *ret_exit) must_check;
 int cmd_run(const struct opts *o, int *ret_exit) must_check;

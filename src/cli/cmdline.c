@@ -38,7 +38,7 @@ struct words {
 
 /* CRIU's sub-commands that thaw does not have, so that the refusal can say so. */
 static const char *const known_cmds[] = {
-	"pre-dump", "page-server", "lazy-pages", "dedup", "service", "swrk", "cpuinfo", "exec",
+	"page-server", "lazy-pages", "service", "swrk", "cpuinfo", "exec",
 };
 
 static int arg_kind(const struct option_row *row)
@@ -188,7 +188,7 @@ static int opts_check(const struct opts *o)
 {
 	if (o->cmd == CMD_COUNT)
 		return err_say(EINVAL, "a sub-command is missing");
-	if (o->cmd == CMD_DUMP && !o->tree)
+	if ((o->cmd == CMD_DUMP || o->cmd == CMD_PRE_DUMP) && !o->tree)
 		return err_say(EINVAL, "which process? --tree PID is missing");
 	if (o->cmd == CMD_RUN && !o->run_argv[0])
 		return err_say(EINVAL, "which command? thaw run [--] COMMAND [ARGUMENT]...");

@@ -56,6 +56,23 @@ static const struct {
 		"  thaw plan /var/ckpt\n"
 		"  thaw plan /var/ckpt --pie                          also the program each task would run\n",
 	},
+	[CMD_PRE_DUMP] = {
+		"write the memory of a process tree that goes on running",
+		"thaw pre-dump -t PID [-D DIR] [--prev-images-dir DIR] [OPTION]...",
+		"Writes memory alone to DIR while the processes run on (they stand still only for a moment, in which\n"
+		"tracking of what they write begins). A later pre-dump or dump with --prev-images-dir stores just\n"
+		"what has changed since, so the processes stand still for as short as that takes.",
+		"  thaw pre-dump -t 1234 -D /var/ckpt/1\n"
+		"  thaw pre-dump -t 1234 -D /var/ckpt/2 --prev-images-dir ../1\n"
+		"  thaw dump -t 1234 -D /var/ckpt/3 --prev-images-dir ../2\n",
+	},
+	[CMD_DEDUP] = {
+		"free what newer images hold anew",
+		"thaw dedup [-D DIR]",
+		"Frees, in the images that DIR builds upon, the space of pages that DIR or another newer one of them\n"
+		"holds anew. Only the newest images can be restored then.",
+		"  thaw dedup -D /var/ckpt/3\n",
+	},
 	[CMD_GPU_AGENT] = {
 		"serve GPU steps from one warm process",
 		"thaw gpu-agent [--status [--json]] [OPTION]...",

@@ -26,6 +26,8 @@ static int (*const run[CMD_COUNT])(const struct opts *o, int *ret_exit) = {
 	[CMD_CHECK] = cmd_check,
 	[CMD_SHOW] = cmd_show,
 	[CMD_PLAN] = cmd_plan,
+	[CMD_PRE_DUMP] = cmd_pre_dump,
+	[CMD_DEDUP] = cmd_dedup,
 	[CMD_GPU_AGENT] = cmd_gpu_agent,
 	[CMD_CUDA] = cmd_cuda,
 	[CMD_RUN] = cmd_run,
@@ -49,7 +51,8 @@ static int log_open(const struct opts *o)
 
 	if (o->log_file) {
 		/* a dump makes its images directory itself, but the log is wanted before that */
-		if (o->cmd == CMD_DUMP && o->work_dir == o->images_dir && mkdir(o->images_dir, 0700) && errno != EEXIST)
+		if ((o->cmd == CMD_DUMP || o->cmd == CMD_PRE_DUMP) && o->work_dir == o->images_dir &&
+		    mkdir(o->images_dir, 0700) && errno != EEXIST)
 			return err_set(errno, "make the directory %s", o->images_dir);
 		fd = open(o->log_file, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
 		if (fd < 0)

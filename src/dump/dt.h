@@ -11,6 +11,7 @@
 #include "kern/ptrace.h"
 #include "kern/seize.h"
 #include "kind/kind.h"
+#include "dump/track.h"
 
 /* What the engine keeps of each stopped thread: all it needs to let it go on as it was. */
 struct dthread {
@@ -37,23 +38,31 @@ struct dtask {
 	struct pie_board *board;
 	void **asked;         /* by kind_tasks[] index: what ask() returned */
 	uint64_t ns[PROC_NSES]; /* where it lives, by inode number */
+	struct track track;
 };
 
 struct dump {
 	struct dumping kinds; /* what kinds see */
 	struct snap *snap;
 	struct undo undo;
+	struct keeper keeper;   /* of --track-mem */
+	const char *base_image; /* the run ID of the parent images, NULL: none, or they do not say */
+	bool memory_only;       /* a pre-dump */
+	bool tracks;            /* --track-mem, and the tree goes on */
+	struct collect_object *objects; /* pages.c: tasks, then shared memory objects */
+	size_t nobjects;
 	struct seize *seized;
 	struct gpu_dump *gpu; /* gpu_dump.h; NULL before that stage */
 	struct gpu_ledger *ledger;
 	struct dtask *tasks;  /* as kinds.tasks */
 	struct xsave_layout xsave;
 	uint64_t namespaces[PROC_NSES]; /* where every task must be, by inode number */
-	uint64_t start_ns, frozen_ns, thawed_ns;
+	uint64_t start_ns, frozen_ns, thawed_ns, released_ns; /* thawed: all stand */
 	uint64_t memory_ns;   /* time spent on pages */
 	_Atomic uint64_t bytes_done;
 	uint64_t bytes_total;
 	uint64_t pages_read, pages_written, shpages_read, shpages_written; /* of tasks; of shared memory objects */
+	uint64_t pages_parent;  /* left to the parent images */
 };
 
 /* outside.c: has /proc read, for all that facts.c has listed: status, mappings, namespaces. */
@@ -75,6 +84,8 @@ TaskKobjIdsEntry *namespaces_outside(struct dump *d);
 int remote_enter(struct dump *d, struct dtask *k) must_check;
 int remote_start(struct dtask *k, struct dthread *th) must_check;
 int remote_put_back(struct dtask *k) must_check;
+/* A new userfaultfd of the task's memory, as our descriptor; its blob must not run. Leave afterwards. */
+int remote_userfaultfd(struct dtask *k) must_check;
 /* Puts every thread of all tasks back and takes the blobs out; safe at any time, repeatedly. */
 void remote_leave(struct dump *d);
 
@@ -92,8 +103,10 @@ void files_done(struct dump *d);
 /* mappings.c: VmaEntry of every mapping. */
 int mappings_dump(struct dump *d) must_check;
 
-/* pages.c: contents of memory. */
+/* pages.c: contents of memory: which there are (the tree stands), then the storing of them. */
+int pages_find(struct dump *d) must_check;
 int pages_dump(struct dump *d) must_check;
+void pages_done(struct dump *d);
 
 /* sharing.c: which of them are the parent's, too. */
 int sharing_dump(struct dump *d) must_check;

@@ -5,13 +5,9 @@
  */
 #include "dump/dump.h"
 
-#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/random.h>
-#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/guard.h"
@@ -19,8 +15,10 @@
 #include "base/script.h"
 #include "base/stage.h"
 #include "base/trace.h"
+#include "dump/dedup.h"
 #include "dump/dt.h"
 #include "dump/gpu_dump.h"
+#include "dump/inventory.h"
 #include "kind/shmem.h"
 
 static int checked(int err)
@@ -38,13 +36,15 @@ static int stage_pre_dump(void *ctx)
 static int stage_open(void *ctx)
 {
 	struct dump *d = ctx;
-	const char *path = d->kinds.opts->images_dir;
-	int err;
+	const struct opts *o = d->kinds.opts;
+	InventoryEntry *parent;
+	int err = imgdir_make(o->images_dir, o->prev_images_dir, d->kinds.a, &d->kinds.dir);
 
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
-		return err_set(errno, "make the directory %s", path);
-	err = imgdir_open(AT_FDCWD, path, d->kinds.a, &d->kinds.dir);
-	return err < 0 ? err : imgdir_begin(d->kinds.dir);
+	if (err < 0 || !d->kinds.dir->parent)
+		return err;
+	err = img_read_one(d->kinds.dir->parent->dirfd, IMG_INVENTORY, 0, d->kinds.a, &parent);
+	d->base_image = err < 0 ? NULL : parent->dump_criu_run_id;
+	return err_ctx(err, "%s", d->kinds.dir->parent->path);
 }
 
 static void undo_open(void *ctx)
@@ -53,6 +53,16 @@ static void undo_open(void *ctx)
 
 	if (d->kinds.dir)
 		imgdir_abort(d->kinds.dir);
+}
+
+static int stage_track(void *ctx)
+{
+	return track_begin(ctx);
+}
+
+static void done_track(void *ctx)
+{
+	track_done(ctx);
 }
 
 static int stage_seize(void *ctx)
@@ -113,6 +123,11 @@ static void undo_ask(void *ctx)
 	remote_leave(ctx);
 }
 
+static int stage_tracker(void *ctx)
+{
+	return checked(track_enter(ctx));
+}
+
 static int stage_nature(void *ctx)
 {
 	struct dump *d = ctx;
@@ -150,66 +165,18 @@ static void done_files(void *ctx)
 
 static int stage_pages(void *ctx)
 {
-	int err = checked(pages_dump(ctx));
+	int err = checked(pages_find(ctx));
 
+	if (err >= 0)
+		err = checked(pages_dump(ctx));
 	return err < 0 ? err : checked(sharing_dump(ctx));
 }
 
-static void make_run_id(struct dump *d, InventoryEntry *inv)
+static void done_pages(void *ctx)
 {
-	uint8_t b[16] = { 0 };
-
-	if (getrandom(b, sizeof(b), 0) != sizeof(b))
-		return;
-	b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
-	b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
-	inv->dump_criu_run_id = arena_printf(
-		d->kinds.a, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3],
-		b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+	pages_done(ctx);
 }
 
-static void make_inventory(struct dump *d)
-{
-	InventoryEntry *inv = arena_msg(d->kinds.a, inventory_entry, InventoryEntry);
-
-	inv->img_version = 2;
-	inv->has_fdinfo_per_id = inv->fdinfo_per_id = true;
-	inv->root_ids = namespaces_outside(d);
-	inv->has_ns_per_id = inv->ns_per_id = true;
-	inv->has_lsmtype = true;
-	inv->lsmtype = LSMTYPE__NO_LSM;
-	inv->has_network_lock_method = true;
-	inv->plugins_entry = arena_msg(d->kinds.a, plugins_entry, PluginsEntry);
-	if (gpu_note(d)) /* CRIU needs its own for them */
-		arena_add(d->kinds.a, &inv->plugins_entry->plugins, &inv->plugins_entry->n_plugins,
-			  arena_strdup(d->kinds.a, SNAP_CUDA_PLUGIN));
-	make_run_id(d, inv);
-	if (d->kinds.opts->tcp_close)
-		inv->has_tcp_close = inv->tcp_close = true;
-	d->snap->inventory = inv;
-}
-
-static int write_stats(struct dump *d)
-{
-	auto_close int dir = open(d->kinds.opts->work_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DumpStatsEntry ds = DUMP_STATS_ENTRY__INIT;
-	StatsEntry e = STATS_ENTRY__INIT;
-	uint64_t now = trace_now_ns();
-
-	if (dir < 0)
-		return err_set(errno, "open %s", d->kinds.opts->work_dir);
-	ds.freezing_time = (uint32_t)((d->thawed_ns - d->frozen_ns) / 1000);
-	ds.frozen_time = (uint32_t)((now - d->frozen_ns) / 1000);
-	ds.memdump_time = (uint32_t)(d->memory_ns / 1000);
-	ds.memwrite_time = (uint32_t)(d->memory_ns / 1000);
-	ds.pages_scanned = d->pages_read;
-	ds.pages_written = d->pages_written;
-	ds.has_irmap_resolve = ds.has_shpages_scanned = ds.has_shpages_skipped_parent = ds.has_shpages_written = true;
-	ds.shpages_scanned = d->shpages_read;
-	ds.shpages_written = d->shpages_written;
-	e.dump = &ds;
-	return img_write_one(dir, IMG_STATS_DUMP, 0, &e.base);
-}
 
 static int stage_post_dump(void *ctx)
 {
@@ -218,19 +185,27 @@ static int stage_post_dump(void *ctx)
 	return checked(script_run_all(d->kinds.opts, "post-dump", d->kinds.opts->tree));
 }
 
+static int stage_arm(void *ctx)
+{
+	return checked(track_arm(ctx));
+}
+
 static int stage_save(void *ctx)
 {
 	struct dump *d = ctx;
 	int err;
 
-	make_inventory(d);
-	err = checked(snap_save(d->snap, d->kinds.dir));
+	inventory_make(d);
+	err = checked(d->memory_only ? snap_save_pages(d->snap, d->kinds.dir) : snap_save(d->snap, d->kinds.dir));
 	if (err >= 0)
-		err = write_stats(d);
+		err = inventory_stats(d);
 	if (err < 0)
 		return err;
 	guard_too_late();
-	return imgdir_commit(d->kinds.dir, d->snap->inventory);
+	err = imgdir_commit(d->kinds.dir, d->snap->inventory);
+	if (err >= 0)
+		track_keep(d);
+	return err;
 }
 
 static int stage_release(void *ctx)
@@ -238,31 +213,86 @@ static int stage_release(void *ctx)
 	struct dump *d = ctx;
 	const struct opts *o = d->kinds.opts;
 
-	if (o->leave_running || o->leave_stopped)
+	if (o->leave_running || o->leave_stopped || d->memory_only)
 		facts_begin_again(d);
 	if (o->leave_stopped)
 		gpu_dump_give_back(d, true);
-	seize_release(d->seized, o->leave_running ? 0 : o->leave_stopped ? SIGSTOP : SIGKILL);
+	d->released_ns = trace_now_ns();
+	seize_release(d->seized, o->leave_running || d->memory_only ? 0 : o->leave_stopped ? SIGSTOP : SIGKILL);
 	d->seized = NULL;
 	if (o->leave_running)
 		gpu_dump_give_back(d, false);
 	return 0;
 }
 
+static int stage_dedup(void *ctx)
+{
+	struct dump *d = ctx;
+
+	if (d->kinds.opts->auto_dedup && d->kinds.dir->parent)
+		dedup_after(d->kinds.dir, d->kinds.a);
+	return 0;
+}
+
+/* --- pre-dump ------------------------------------------------------------------------------------- */
+
+/* Which pages there are is known, and from here on each write to them: they may be read while the tree runs. */
+static int stage_find(void *ctx)
+{
+	struct dump *d = ctx;
+	int err = track_enter(d);
+
+	remote_leave(d);
+	if (err >= 0)
+		err = pages_find(d);
+	if (err >= 0)
+		err = track_arm(d);
+	return checked(err);
+}
+
+static int stage_copy(void *ctx)
+{
+	struct dump *d = ctx;
+	struct pollfd root = { .fd = d->kinds.tasks[0].pidfd, .events = POLLIN };
+	int err = checked(pages_dump(d));
+
+	if (err >= 0 && poll(&root, 1, 0) > 0)
+		return err_say(ESRCH, "task %d (%s) ended before all of its memory was read", d->kinds.tasks[0].pid,
+			       d->kinds.tasks[0].stat.comm);
+	return err;
+}
+
 static const struct stage stages[] = {
 	{ "open", stage_open, undo_open, NULL },
+	{ "track", stage_track, NULL, done_track },
 	{ "pre-dump", stage_pre_dump, NULL, NULL },
 	{ "seize", stage_seize, undo_seize, NULL },
 	{ "gpu", stage_gpu, NULL, done_gpu },
 	{ "facts", stage_facts, NULL, done_facts },
 	{ "ask", stage_ask, undo_ask, NULL },
+	{ "tracker", stage_tracker, NULL, NULL },
 	{ "nature", stage_nature, NULL, NULL },
 	{ "mappings", stage_mappings, NULL, NULL },
 	{ "files", stage_files, undo_files, done_files },
-	{ "pages", stage_pages, NULL, NULL },
+	{ "pages", stage_pages, NULL, done_pages },
 	{ "post-dump", stage_post_dump, NULL, NULL },
+	{ "arm", stage_arm, NULL, NULL },
 	{ "save", stage_save, NULL, NULL },
 	{ "release", stage_release, NULL, NULL },
+	{ "dedup", stage_dedup, NULL, NULL },
+};
+
+static const struct stage pre_stages[] = {
+	{ "open", stage_open, undo_open, NULL },
+	{ "track", stage_track, NULL, done_track },
+	{ "pre-dump", stage_pre_dump, NULL, NULL },
+	{ "seize", stage_seize, undo_seize, NULL },
+	{ "facts", stage_facts, NULL, done_facts },
+	{ "find", stage_find, undo_ask, done_pages },
+	{ "release", stage_release, NULL, NULL },
+	{ "copy", stage_copy, NULL, NULL },
+	{ "save", stage_save, NULL, NULL },
+	{ "dedup", stage_dedup, NULL, NULL },
 };
 
 struct job {
@@ -275,15 +305,22 @@ static int run(void *arg)
 	const struct job *job = arg;
 	const struct opts *o = &job->opts;
 	struct snap *s = snap_new();
-	struct dump d = { .snap = s, .undo = { .a = s->a }, .start_ns = trace_now_ns(), .ledger = job->ledger };
+	struct dump d = { .snap = s, .undo = { .a = s->a }, .keeper.sock = -1, .start_ns = trace_now_ns(),
+			  .ledger = job->ledger };
 	int err;
 
 	d.kinds = (struct dumping){ .opts = o, .snap = s, .a = s->a, .undo = &d.undo };
-	err = stage_run_all(stages, ARRAY_LEN(stages), &d);
+	d.memory_only = o->cmd == CMD_PRE_DUMP;
+	d.tracks = d.memory_only || (o->track_mem && (o->leave_running || o->leave_stopped));
+	err = d.memory_only ? stage_run_all(pre_stages, ARRAY_LEN(pre_stages), &d) :
+			      stage_run_all(stages, ARRAY_LEN(stages), &d);
+	if (err >= 0)
+		log_info("the tree stood still for %.3f ms", (double)(d.released_ns - d.frozen_ns) / 1e6);
 	if (err >= 0 && o->display_stats)
-		printf("Dumped %lu pages (%.2f GiB) in %.3f s\n", (unsigned long)(d.pages_written + d.shpages_written),
+		printf("Dumped %lu pages (%.2f GiB) in %.3f s, left %lu to the parent images\n",
+		       (unsigned long)(d.pages_written + d.shpages_written),
 		       (double)(d.pages_written + d.shpages_written) * SNAP_PAGE / (1 << 30),
-		       (double)(trace_now_ns() - d.start_ns) / 1e9);
+		       (double)(trace_now_ns() - d.start_ns) / 1e9, d.pages_parent);
 	if (err >= 0)
 		log_info("dumped %zu tasks", s->ntasks);
 	return err;
@@ -306,4 +343,9 @@ int dump_run(const struct opts *o)
 		err = err_adopt(-err, why);
 	}
 	return err;
+}
+
+int dump_run_pre(const struct opts *o)
+{
+	return dump_run(o);
 }

@@ -12,5 +12,10 @@
  * goes on as before and the directory holds no image.
  */
 int dump_run(const struct opts *o) must_check;
+/*
+ * thaw pre-dump: memory alone, of a tree that goes on. It stands still only while its pages are listed and
+ * protected; what it writes to afterwards, while they are read, the next dump stores again.
+ */
+int dump_run_pre(const struct opts *o) must_check;
 
 #endif

@@ -225,6 +225,7 @@ static int enlist_all(struct dump *d)
 			task_core(d, add_core(d, add_task(d, s)), s);
 			continue;
 		}
+		d->tasks[at].track = (struct track){ .uffd = -1, .lease = { .sock = -1, .uffd = -1 } };
 		d->kinds.ntasks++;
 		err = in_task(enlist_task(d, &d->tasks[at], &d->kinds.tasks[at], s), &d->kinds.tasks[at]);
 		if (err < 0)
@@ -240,6 +241,8 @@ static int task_facts(struct dump *d, size_t i)
 
 	if (err >= 0)
 		err = check_shared(d, i);
+	if (err >= 0)
+		err = track_find(d, k);
 	for (size_t j = 0; err >= 0 && j < k->t->nthreads; j++)
 		err = thread_facts(d, &k->threads[j]);
 	return in_task(err, k->t);

@@ -9,16 +9,17 @@
 struct sight { /* a task, or one of its threads */
 	struct dtask *k;
 	struct dump_thread *th; /* NULL: the task */
+	enum maps_want want;
 };
 
-/* A mapping with VmFlags costs a walk of its page tables; all of them are needed: locks, advice, guards. */
-static int see_task(struct dtask *k, struct arena *a)
+/* A mapping with VmFlags costs a walk of its page tables; all are needed (locks, advice), but by a pre-dump. */
+static int see_task(struct dtask *k, enum maps_want want, struct arena *a)
 {
 	struct dump_task *t = k->t;
 	int err = proc_status_read(t->proc_fd, 0, a, &t->status);
 
 	if (err >= 0)
-		err = maps_read(t->proc_fd, MAPS_FLAGS, a, &t->maps, &t->nmaps);
+		err = maps_read(t->proc_fd, want, a, &t->maps, &t->nmaps);
 	return err < 0 ? err : proc_namespaces(t->proc_fd, 0, k->ns);
 }
 
@@ -31,7 +32,7 @@ static int see(void *ctx, size_t i, struct arena *a)
 	if (s->th)
 		err = err_ctx(proc_status_read(t->proc_fd, s->th->tid, a, &s->th->status), "thread %d", s->th->tid);
 	else
-		err = see_task(s->k, a);
+		err = see_task(s->k, s->want, a);
 	return err_ctx(err, "task %d (%s)", t->pid, t->stat.comm);
 }
 
@@ -42,9 +43,9 @@ struct crew *outside_look(struct dump *d)
 
 	/* tasks first: their mappings are the longest pieces */
 	for (size_t i = 0; i < d->kinds.ntasks; i++)
-		all[n++].k = &d->tasks[i];
+		all[n++] = (struct sight){ .k = &d->tasks[i], .want = d->memory_only ? MAPS_PLAIN : MAPS_FLAGS };
 	for (size_t i = 0; i < d->kinds.ntasks; i++)
 		for (size_t j = 0; j < d->kinds.tasks[i].nthreads; j++)
-			all[n++] = (struct sight){ &d->tasks[i], &d->kinds.tasks[i].threads[j] };
+			all[n++] = (struct sight){ .k = &d->tasks[i], .th = &d->kinds.tasks[i].threads[j] };
 	return crew_start(d->kinds.a, n, see, all);
 }

@@ -12,6 +12,7 @@
 #include "base/progress.h"
 #include "base/trace.h"
 #include "dump/dt.h"
+#include "dump/page_map.h"
 #include "kern/pagemap.h"
 #include "kind/shmem.h"
 #include "page/collect.h"
@@ -38,33 +39,79 @@ static int add_piece(struct pieces *p, struct collect_piece k)
 	return 0;
 }
 
-/* Private pages live in private mappings; the vdso counts as one (its code is what a restore compares). */
-static bool has_private(const VmaEntry *v)
+/* A mapping, as far as its private pages are concerned. */
+struct area {
+	uint64_t start, end;
+	bool whole;     /* the vdso: its code is what a restore compares */
+	bool none;      /* has no private pages */
+	bool keep_zero, by_mem;
+};
+
+static struct area area_of_vma(const VmaEntry *v)
 {
-	return (v->flags & MAP_PRIVATE) &&
-	       !(v->status & (VMA_AREA_VSYSCALL | VMA_AREA_VVAR | VMA_AREA_GUARD | VMA_AREA_VDSO));
+	const uint32_t kernels = VMA_AREA_VSYSCALL | VMA_AREA_VVAR | VMA_AREA_GUARD | VMA_AREA_VDSO;
+
+	return (struct area){ v->start, v->end, .whole = v->status & VMA_AREA_VDSO,
+			      .none = !(v->flags & MAP_PRIVATE) || v->status & kernels,
+			      .keep_zero = !(v->status & VMA_ANON_PRIVATE), .by_mem = !(v->prot & PROT_READ) };
 }
 
-static int task_pieces(struct dump_task *t, const struct pagemap *pm, struct pieces *p)
+/* In a pre-dump no kind has claimed it. */
+static struct area area_of_map(const struct map *m)
 {
+	return (struct area){ m->start_va, m->end_va, .none = m->shared || (m->name[0] == '[' && m->name[1] == 'v'),
+			      .keep_zero = m->ino, .by_mem = !(m->prot & PROT_READ) };
+}
+
+/* What is not unchanged of [from, to). *at only moves forward. */
+static int add_changed(struct pieces *p, const struct area *a, uint64_t from, uint64_t to,
+		       const struct pagemap_runs *unchanged, size_t *at)
+{
+	int err = 0;
+
+	for (; err >= 0 && from < to; from = *at < unchanged->n ? unchanged->run[*at].end_va : to) {
+		uint64_t end;
+
+		while (*at < unchanged->n && unchanged->run[*at].end_va <= from)
+			++*at;
+		end = *at < unchanged->n && unchanged->run[*at].start_va < to ? unchanged->run[*at].start_va : to;
+		if (from < end)
+			err = add_piece(p, (struct collect_piece){ from, end - from, a->keep_zero, a->by_mem });
+		if (end == to)
+			break;
+	}
+	return err;
+}
+
+static int area_pieces(const struct area *a, const struct pagemap_runs *runs, size_t *run,
+		       const struct pagemap_runs *unchanged, size_t *at, struct pieces *p)
+{
+	int err = 0;
+
+	if (a->whole)
+		err = add_piece(p, (struct collect_piece){ a->start, a->end - a->start, true, false });
+	while (*run < runs->n && runs->run[*run].end_va <= a->start)
+		++*run;
+	for (size_t k = *run; err >= 0 && !a->none && k < runs->n && runs->run[k].start_va < a->end; k++) {
+		uint64_t from = runs->run[k].start_va > a->start ? runs->run[k].start_va : a->start;
+		uint64_t to = runs->run[k].end_va < a->end ? runs->run[k].end_va : a->end;
+
+		err = add_changed(p, a, from, to, unchanged, at);
+	}
+	return err;
+}
+
+static int task_pieces(const struct dump *d, struct dtask *k, const struct pagemap *pm, struct pieces *p)
+{
+	struct dump_task *t = k->t;
 	struct pagemap_runs runs = { 0 };
-	size_t at = 0;
+	size_t run = 0, at = 0, n = d->memory_only ? t->nmaps : t->t->mm->n_vmas;
 	int err = pagemap_scan(pm, &pagemap_private, 0, TASK_TOP, &runs);
 
-	for (size_t i = 0; err >= 0 && i < t->t->mm->n_vmas; i++) {
-		const VmaEntry *v = t->t->mm->vmas[i];
+	for (size_t i = 0; err >= 0 && i < n; i++) {
+		struct area a = d->memory_only ? area_of_map(&t->maps[i]) : area_of_vma(t->t->mm->vmas[i]);
 
-		if (v->status & VMA_AREA_VDSO)
-			err = add_piece(p, (struct collect_piece){ v->start, v->end - v->start, true, false });
-		while (at < runs.n && runs.run[at].end_va <= v->start)
-			at++;
-		for (size_t k = at; err >= 0 && has_private(v) && k < runs.n && runs.run[k].start_va < v->end; k++) {
-			uint64_t from = runs.run[k].start_va > v->start ? runs.run[k].start_va : v->start;
-			uint64_t to = runs.run[k].end_va < v->end ? runs.run[k].end_va : v->end;
-
-			err = add_piece(p, (struct collect_piece){ from, to - from, !(v->status & VMA_ANON_PRIVATE),
-								   !(v->prot & PROT_READ) });
-		}
+		err = area_pieces(&a, &runs, &run, &k->track.unchanged, &at, p);
 	}
 	pagemap_runs_free(&runs);
 	return err;
@@ -107,8 +154,9 @@ static int take_pieces(struct collect_object *o, struct pieces *p)
 	return 0;
 }
 
-static int task_object(struct dump *d, struct dump_task *t, struct collect_object *o)
+static int task_object(struct dump *d, struct dtask *k, struct collect_object *o)
 {
+	const struct dump_task *t = k->t;
 	struct pieces p = { 0 };
 	int err;
 
@@ -117,9 +165,12 @@ static int task_object(struct dump *d, struct dump_task *t, struct collect_objec
 	o->src_fd = openat(t->proc_fd, "mem", O_RDONLY | O_CLOEXEC);
 	if (o->src_fd < 0)
 		return err_set(errno, "%s: open its memory", o->name);
+	o->may_vanish = d->memory_only;
 	err = pagemap_open(t->proc_fd, &o->pm);
 	if (err >= 0)
-		err = task_pieces(t, &o->pm, &p);
+		err = track_unchanged(d, k);
+	if (err >= 0)
+		err = task_pieces(d, k, &o->pm, &p);
 	err = err_ctx(err, "%s", o->name);
 	take_pieces(o, &p);
 	return err;
@@ -137,60 +188,6 @@ static int shmem_object(struct dump *d, const struct shmem_object *s, struct col
 	err = err_ctx(shmem_pieces(s, &p), "%s", o->name);
 	take_pieces(o, &p);
 	return err;
-}
-
-/* Pages that CRIU may bring in late (its --lazy-pages): private anonymous memory that is not locked. */
-static uint32_t page_flags(const VmaEntry *v)
-{
-	bool late = v->status & VMA_ANON_PRIVATE && !(v->status & VMA_AREA_VDSO) && !(v->flags & MAP_LOCKED);
-
-	return late ? PE_PRESENT | PE_LAZY : PE_PRESENT;
-}
-
-/* The number of the first mapping from i on that reaches behind va; mm->n_vmas: none. */
-static size_t vma_behind(const MmEntry *mm, size_t i, uint64_t va)
-{
-	while (i < mm->n_vmas && (mm->vmas[i]->end <= va || mm->vmas[i]->status & VMA_AREA_GUARD))
-		i++;
-	return i;
-}
-
-/* Where the flags of a task's run [va, end) change, at the latest its end. *at: the mapping of va, or one before it. */
-static uint64_t flags_until(const MmEntry *mm, size_t *at, uint64_t va, uint64_t end, uint32_t *ret_flags)
-{
-	size_t i = *at = vma_behind(mm, *at, va);
-
-	*ret_flags = i < mm->n_vmas ? page_flags(mm->vmas[i]) : PE_PRESENT;
-	while (i < mm->n_vmas && va < end && page_flags(mm->vmas[i]) == *ret_flags) {
-		va = mm->vmas[i]->end;
-		i = vma_behind(mm, i, va);
-	}
-	return i < mm->n_vmas && va < end ? va : end;
-}
-
-/* Returns the number of pages. mm: the task's, NULL of an object of its own. */
-static uint64_t result(struct dump *d, const struct collect_object *o, const MmEntry *mm, struct snap_pages *p)
-{
-	uint64_t pages = 0;
-	size_t at = 0;
-
-	p->pages_id = o->out.pages_id;
-	for (size_t i = 0; i < o->nruns; i++) {
-		uint64_t end = o->runs[i].at + o->runs[i].len;
-
-		for (uint64_t va = o->runs[i].at, to; va < end; va = to) {
-			PagemapEntry *e = arena_msg(d->kinds.a, pagemap_entry, PagemapEntry);
-
-			e->has_nr_pages = e->has_flags = true;
-			e->flags = PE_PRESENT;
-			to = mm ? flags_until(mm, &at, va, end, &e->flags) : end;
-			e->vaddr = va;
-			e->nr_pages = (to - va) / SNAP_PAGE;
-			arena_add(d->kinds.a, &p->runs, &p->nruns, e);
-		}
-		pages += o->runs[i].len / SNAP_PAGE;
-	}
-	return pages;
 }
 
 static unsigned threads_for(const struct dump *d)
@@ -240,7 +237,7 @@ static int collect(struct dump *d, struct collect_object *o, size_t n)
 	return err;
 }
 
-int pages_dump(struct dump *d)
+int pages_find(struct dump *d)
 {
 	struct shmem_object *const *shmem;
 	size_t nshmem = shmem_list(&d->kinds, &shmem), ntasks = d->kinds.ntasks, n = ntasks + nshmem;
@@ -249,34 +246,52 @@ int pages_dump(struct dump *d)
 
 	for (size_t i = 0; i < n; i++)
 		o[i].out.fd = o[i].src_fd = o[i].pm.fd = -1;
+	d->objects = o;
+	d->nobjects = n;
 	for (size_t i = 0; err >= 0 && i < n; i++) {
-		err = i < ntasks ? task_object(d, &d->kinds.tasks[i], &o[i]) :
-				   shmem_object(d, shmem[i - ntasks], &o[i]);
+		err = i < ntasks ? task_object(d, &d->tasks[i], &o[i]) : shmem_object(d, shmem[i - ntasks], &o[i]);
 		if (err >= 0)
 			err = open_out(d, &o[i], (uint32_t)i + 1);
 	}
-	if (err >= 0)
-		err = collect(d, o, n);
-	for (size_t i = 0; err >= 0 && i < n; i++) {
+	return err;
+}
+
+int pages_dump(struct dump *d)
+{
+	struct shmem_object *const *shmem;
+	size_t ntasks = d->kinds.ntasks;
+	int err = collect(d, d->objects, d->nobjects);
+
+	shmem_list(&d->kinds, &shmem);
+	for (size_t i = 0; err >= 0 && i < d->nobjects; i++) {
 		struct snap_shmem *s;
 
 		if (i < ntasks) {
 			struct snap_task *t = d->kinds.tasks[i].t;
+			const struct pagemap_runs *u = &d->tasks[i].track.unchanged;
 
-			d->pages_written += result(d, &o[i], t->mm, &t->pages);
+			d->pages_written += page_map_fill(d->kinds.a, &d->objects[i], t->mm, u, &t->pages,
+							  &d->pages_parent);
 			continue;
 		}
 		s = arena_alloc(d->kinds.a, sizeof(*s));
 		s->shmid = shmem[i - ntasks]->shmid;
-		d->shpages_written += result(d, &o[i], NULL, &s->pages);
+		d->shpages_written += page_map_fill(d->kinds.a, &d->objects[i], NULL, NULL, &s->pages, NULL);
 		arena_add(d->kinds.a, &d->snap->shmem, &d->snap->nshmem, s);
 	}
-	for (size_t i = 0; i < n; i++) {
-		close_fd(&o[i].src_fd);
-		close_fd(&o[i].out.fd);
-		pagemap_close(&o[i].pm);
-		free(o[i].pieces);
-		free(o[i].runs);
-	}
 	return err;
+}
+
+void pages_done(struct dump *d)
+{
+	for (size_t i = 0; i < d->nobjects; i++) {
+		struct collect_object *o = &d->objects[i];
+
+		close_fd(&o->src_fd);
+		close_fd(&o->out.fd);
+		pagemap_close(&o->pm);
+		free(o->pieces);
+		free(o->runs);
+	}
+	d->nobjects = 0;
 }

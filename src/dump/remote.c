@@ -14,6 +14,7 @@
  */
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/userfaultfd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -24,6 +25,7 @@
 #include "base/log.h"
 #include "base/trace.h"
 #include "dump/dt.h"
+#include "kern/pidfd.h"
 #include "prog/blob_syms.h"
 
 /* Only what is used of it exists: a signal frame and a stack for each thread, the leader's questions (timers). */
@@ -81,6 +83,25 @@ static int map_here(struct dtask *k)
 		return err_set(errno, "map the blob");
 	}
 	return 0;
+}
+
+/* For a moment the descriptor is in the task's own table: a userfaultfd belongs to the memory of whoever makes it. */
+int remote_userfaultfd(struct dtask *k)
+{
+	const uint64_t flags[6] = { O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY };
+	int64_t tfd = -1, ret = 0;
+	auto_close int fd = -1;
+	int err = k->ledge.call_va ? 0 : put_ledge(k), err2;
+
+	if (err >= 0)
+		err = remote_syscall(k, SYS_userfaultfd, flags, &tfd);
+	if (err < 0)
+		return err;
+	if (tfd < 0)
+		return err_set((int)-tfd, "userfaultfd()");
+	fd = err = pidfd_fetch(k->t->pidfd, (int)tfd);
+	err2 = remote_syscall(k, SYS_close, (uint64_t[6]){ (uint64_t)tfd }, &ret);
+	return err < 0 ? err : err2 < 0 ? err2 : take_fd(&fd);
 }
 
 int remote_enter(struct dump *d, struct dtask *k)

@@ -14,6 +14,8 @@
 #ifndef IMG_IMGDIR_H
 #define IMG_IMGDIR_H
 
+#include <stdbool.h>
+
 #include "img/img.h"
 
 struct imgdir {
@@ -23,6 +25,7 @@ struct imgdir {
 	struct arena *a;
 	char **written; /* names of the files of a dump under way */
 	size_t n_written;
+	bool linked; /* its link to the parent is of this dump */
 };
 
 /* Opens path (relative to atfd) and, along its `parent` symbolic links, all that it builds upon. */
@@ -43,6 +46,11 @@ struct imgdir_file {
 /* All images in it, by type in the order of images.tbl, then by number. */
 int imgdir_list(const struct imgdir *d, struct arena *a, struct imgdir_file **ret, size_t *ret_n) must_check;
 
+/*
+ * Makes the directory, if need be, and begins a dump into it that builds upon the images in prev (relative to path;
+ * NULL: none). What is refused (no such images, a ring) is refused before anything is lost.
+ */
+int imgdir_make(const char *path, const char *prev, struct arena *a, struct imgdir **ret) must_check;
 /* From here on the directory is not restorable. */
 int imgdir_begin(struct imgdir *d) must_check;
 /* img.h's functions for this directory, remembered for imgdir_abort(). */

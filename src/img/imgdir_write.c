@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The transaction that a dump is to its image directory (imgdir.h). */
+#include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "img/img_type.h"
@@ -23,6 +25,63 @@ static void written_add(struct imgdir *d, enum img_id id, uint64_t num)
 	char name[IMG_NAME_LEN];
 
 	arena_add(d->a, &d->written, &d->n_written, arena_strdup(d->a, img_name(name, id, num)));
+}
+
+static bool is_same(const struct imgdir *a, const struct imgdir *b)
+{
+	struct stat x, y;
+
+	return !fstat(a->dirfd, &x) && !fstat(b->dirfd, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* The images to build upon; nothing is changed. */
+static int parent_find(struct imgdir *d, const char *prev)
+{
+	int r = imgdir_open(d->dirfd, prev, d->a, &d->parent);
+
+	if (r < 0)
+		return r;
+	for (const struct imgdir *p = d->parent; p; p = p->parent)
+		if (is_same(d, p))
+			return err_say(ELOOP, "%s: builds upon %s itself", prev, d->path);
+	if (faccessat(d->parent->dirfd, INVENTORY, F_OK, 0) < 0)
+		return err_say(ENOENT, "%s: is not an image directory of CRIU or thaw: it has no " INVENTORY, prev);
+	return 0;
+}
+
+/* The link goes where the images say that their parent is. */
+static int parent_link(struct imgdir *d, const char *prev)
+{
+	int r = file_remove(d, "parent");
+
+	if (r >= 0 && prev && symlinkat(prev, d->dirfd, "parent") < 0)
+		return err_set(errno, "%s/parent: make the link", d->path);
+	d->linked = r >= 0 && prev;
+	return r;
+}
+
+int imgdir_make(const char *path, const char *prev, struct arena *a, struct imgdir **ret)
+{
+	struct imgdir *d = arena_alloc(a, sizeof(*d));
+	int r = 0;
+
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return err_set(errno, "make the directory %s", path);
+	*d = (struct imgdir){ .path = arena_strdup(a, path), .a = a };
+	d->dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (d->dirfd < 0)
+		return err_set(errno, "%s: open", path);
+	if (prev)
+		r = err_ctx(parent_find(d, prev), "--prev-images-dir");
+	if (r >= 0)
+		r = imgdir_begin(d);
+	if (r >= 0)
+		r = parent_link(d, prev);
+	if (r < 0)
+		imgdir_close(d);
+	else
+		*ret = d;
+	return r;
 }
 
 int imgdir_begin(struct imgdir *d)
@@ -70,4 +129,7 @@ void imgdir_abort(struct imgdir *d)
 	for (size_t i = 0; i < d->n_written; i++)
 		unlinkat(d->dirfd, d->written[i], 0);
 	d->n_written = 0;
+	if (d->linked)
+		unlinkat(d->dirfd, "parent", 0);
+	d->linked = false;
 }

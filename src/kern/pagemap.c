@@ -22,7 +22,7 @@ struct scan_arg { /* struct pm_scan_arg of linux/fs.h */
 };
 #define SCAN_IOCTL _IOWR('f', 16, struct scan_arg)
 
-enum { PAGE_LEN = 4096, VEC_MIN = 512 };
+enum { PAGE_LEN = 4096, VEC_MIN = 512, SCAN_WP_MATCHING = 1 };
 
 /* Bits of a 64-bit entry of pagemap. */
 #define ENTRY_SOFT_DIRTY (UINT64_C(1) << 55)
@@ -119,6 +119,11 @@ static int runs_push(struct pagemap_runs *runs, const struct pagemap_run *run)
 	if (!r && runs->run)
 		runs->run[runs->n++] = *run;
 	return r;
+}
+
+int pagemap_runs_add(struct pagemap_runs *runs, const struct pagemap_run *run)
+{
+	return runs_push(runs, run);
 }
 
 static int scan_ioctl(const struct pagemap *pm, const struct pagemap_query *q, uint64_t start_va, uint64_t end_va,
@@ -247,4 +252,18 @@ bool pagemap_exclusive(const struct pagemap *pm, const struct iovec *v, size_t n
 				return false;
 		}
 	return true;
+}
+
+int pagemap_protect(const struct pagemap *pm, uint64_t start_va, uint64_t end_va)
+{
+	struct scan_arg arg = {
+		.size = sizeof(arg), .flags = SCAN_WP_MATCHING, .start = start_va, .end = end_va,
+		.category_mask = PAGEMAP_WRITTEN, .category_anyof_mask = PAGEMAP_PRESENT | PAGEMAP_SWAPPED,
+		.return_mask = PAGEMAP_WRITTEN,
+	};
+
+	while (ioctl(pm->fd, SCAN_IOCTL, &arg) < 0)
+		if (errno != EINTR)
+			return err_set(errno, "PAGEMAP_SCAN of %lx-%lx: protect", start_va, end_va);
+	return 0;
 }

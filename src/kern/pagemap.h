@@ -76,5 +76,14 @@ int pagemap_scan(const struct pagemap *pm, const struct pagemap_query *q, uint64
  */
 bool pagemap_exclusive(const struct pagemap *pm, const struct iovec *v, size_t n);
 void pagemap_runs_free(struct pagemap_runs *runs);
+/* Appends one more, which continues the last one if it touches it. */
+int pagemap_runs_add(struct pagemap_runs *runs, const struct pagemap_run *run) must_check;
+
+/*
+ * Marks all pages in the range as not written, in mappings that a userfaultfd watches for writing
+ * (UFFD_FEATURE_WP_ASYNC); the others stay as they are. Pages that are not there are left alone: once they
+ * are, they count as written.
+ */
+int pagemap_protect(const struct pagemap *pm, uint64_t start_va, uint64_t end_va) must_check;
 
 #endif

@@ -116,6 +116,14 @@ static int read_slowly(const struct chunk *k, const struct iovec *v, size_t n, u
 	return 0;
 }
 
+/* Page by page, of a process that runs: gone[] says which were unmapped meanwhile. */
+static void read_what_is_left(const struct chunk *k, const struct iovec *v, size_t n, uint8_t *buf, bool *gone)
+{
+	for (size_t i = 0; i < n; i++)
+		for (uint64_t at = 0; at < v[i].iov_len; at += SNAP_PAGE, buf += SNAP_PAGE)
+			*gone++ = io_pread(k->obj->src_fd, buf, SNAP_PAGE, (uint64_t)v[i].iov_base + at) != SNAP_PAGE;
+}
+
 static int read_chunk(const struct chunk *k, const struct iovec *v, size_t n, uint8_t *buf)
 {
 	struct iovec to = { buf, k->len };
@@ -144,6 +152,7 @@ struct stored {
 	struct iovec from[COLLECT_LEN / SNAP_PAGE];
 	size_t n;
 	uint64_t len;
+	bool gone[COLLECT_LEN / SNAP_PAGE]; /* by number in the chunk: not there any more */
 };
 
 static void store(struct stored *s, uint64_t at, uint8_t *page)
@@ -162,13 +171,15 @@ static void store(struct stored *s, uint64_t at, uint8_t *page)
 
 static void look(const struct chunk *k, const struct iovec *v, size_t n, uint8_t *buf, struct stored *s)
 {
+	const bool *gone = s->gone;
+
 	s->n = 0;
 	s->len = 0;
 	for (size_t i = 0; i < n; i++) {
 		bool keep = k->obj->pieces[k->first + i].keep_zero;
 
 		for (uint64_t at = 0; at < v[i].iov_len; at += SNAP_PAGE, buf += SNAP_PAGE)
-			if (keep || !is_zero(buf))
+			if (!*gone++ && (keep || !is_zero(buf)))
 				store(s, (uint64_t)v[i].iov_base + at, buf);
 	}
 }
@@ -204,8 +215,11 @@ static int collect_chunk(struct collect *c, const struct chunk *k, uint8_t *buf,
 	int err = read_chunk(k, v, n, buf);
 	uint64_t off;
 
-	if (err < 0)
+	memset(s->gone, 0, sizeof(s->gone));
+	if (err < 0 && !k->obj->may_vanish)
 		return err;
+	if (err < 0)
+		read_what_is_left(k, v, n, buf, s->gone);
 	look(k, v, n, buf, s);
 	while (atomic_load_explicit(&k->obj->turn, memory_order_acquire) != k->number) {
 		if (atomic_load(&c->err))

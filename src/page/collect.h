@@ -38,6 +38,7 @@ struct collect_object {
 	const char *name;     /* for sentences: "task 12 (nginx)" */
 	int32_t pid;          /* read by process_vm_readv, 0: by pread from src_fd */
 	int src_fd;           /* the shared object, or /proc/PID/mem */
+	bool may_vanish;      /* it runs: what cannot be read any more is left out */
 	struct pagemap pm;    /* of a process */
 	struct pages_file out; /* pages-<id>.img */
 	struct collect_piece *pieces;

@@ -140,14 +140,12 @@ static int resolve(struct chain *c, size_t depth, uint64_t va, uint64_t end)
 	return r;
 }
 
-static int object_chain(struct snap *s, const struct imgdir *dir, enum img_id id, uint64_t num, struct snap_pages *p)
+static int object_chain(struct arena *a, const struct imgdir *dir, enum img_id id, uint64_t num, struct snap_pages *p)
 {
-	struct chain c = { .a = s->a, .id = id, .num = num, .out = p };
+	struct chain c = { .a = a, .id = id, .num = num, .out = p, .nlevels = imgdir_depth(dir) };
 	int r = 0;
 
-	for (const struct imgdir *d = dir; d; d = d->parent)
-		c.nlevels++;
-	c.level = arena_alloc(s->a, c.nlevels * sizeof(*c.level));
+	c.level = arena_alloc(a, c.nlevels * sizeof(*c.level));
 	for (size_t i = 0; i < c.nlevels; i++, dir = dir->parent)
 		c.level[i].dir = dir;
 	c.level[0].map = *p;
@@ -163,10 +161,24 @@ int snap_chain(struct snap *s, const struct imgdir *dir)
 	int r = 0;
 
 	for (size_t i = 0; r >= 0 && i < s->ntasks; i++)
-		r = object_chain(s, dir, IMG_PAGEMAP, s->tasks[i]->pst->pid, &s->tasks[i]->pages);
+		r = object_chain(s->a, dir, IMG_PAGEMAP, s->tasks[i]->pst->pid, &s->tasks[i]->pages);
 	for (size_t i = 0; r >= 0 && i < s->nshmem; i++)
-		r = object_chain(s, dir, IMG_PAGEMAP_SHMEM, s->shmem[i]->shmid, &s->shmem[i]->pages);
+		r = object_chain(s->a, dir, IMG_PAGEMAP_SHMEM, s->shmem[i]->shmid, &s->shmem[i]->pages);
 	return r;
+}
+
+int snap_chain_of(const struct imgdir *dir, enum img_id id, uint64_t num, struct arena *a, struct snap_pages *ret)
+{
+	int r = load_pages(a, dir->dirfd, id, num, ret);
+
+	if (r == -ENOENT && !ret->runs) {
+		*ret = (struct snap_pages){ 0 };
+		return 0;
+	}
+	if (r >= 0)
+		r = check_pages(ret);
+	err_ctx(r, "%s", dir->path);
+	return r < 0 ? r : object_chain(a, dir, id, num, ret);
 }
 
 uint64_t snap_chain_bytes(const struct snap_pages *p)

@@ -22,6 +22,8 @@ static int inventory_load(struct snap *s, int dirfd)
 		return err_say(ENOENT, "is not an image directory of CRIU or thaw: it has no inventory.img");
 	if (r < 0)
 		return r;
+	if (s->inventory->has_pre_dump_mode && s->inventory->pre_dump_mode)
+		return err_say(EINVAL, "is a pre-dump: it holds memory alone, for the dump that builds upon it");
 	if (s->inventory->img_version != 2)
 		return err_say(ENOTSUP, "inventory.img: images of version %u are not supported, only version 2",
 			       s->inventory->img_version);

@@ -121,3 +121,14 @@ int snap_save(struct snap *s, struct imgdir *dir)
 					     s->list[id].n);
 	return r;
 }
+
+int snap_save_pages(struct snap *s, struct imgdir *dir)
+{
+	int r = 0;
+
+	s->inventory->thaw_version = arena_strdup(s->a, THAW_VERSION);
+	for (size_t i = 0; r >= 0 && i < s->ntasks; i++)
+		if (!s->tasks[i]->zombie)
+			r = pages_save(s, dir, IMG_PAGEMAP, s->tasks[i]->pst->pid, &s->tasks[i]->pages);
+	return r;
+}

@@ -132,11 +132,20 @@ int snap_check(const struct snap *s) must_check;
  */
 int snap_chain(struct snap *s, const struct imgdir *dir) must_check;
 /*
+ * The page map `num` of a directory, as extents alone. One that the directory does not have has none.
+ * A dump looks here for what its parent images hold.
+ */
+int snap_chain_of(const struct imgdir *dir, enum img_id id, uint64_t num, struct arena *a,
+		  struct snap_pages *ret) must_check;
+/*
  * Writes all message images but the inventory into a directory (an open
  * transaction: imgdir_begin() before, imgdir_commit() after), and signs the
  * inventory. Parents before children, lists as they were added.
  */
 int snap_save(struct snap *s, struct imgdir *dir) must_check;
+
+/* The page maps of all tasks alone: what a pre-dump has. */
+int snap_save_pages(struct snap *s, struct imgdir *dir) must_check;
 
 /* Appends to one of the lists. A file entry must have its id. */
 void snap_add(struct snap *s, enum img_id id, ProtobufCMessage *msg);

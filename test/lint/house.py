@@ -19,7 +19,7 @@ OTHER = ('.py', '.mk', '.proto', '.lds', '.tbl')
 FOREIGN = 'test/golden/criu-4.2/'  # kept as it was when CRIU made images of it
 
 # A file includes only from its own row or an earlier one (ARCHITECTURE.md).
-LAYERS = (('base', 'preload', '../../proto/images.tbl'), ('img', 'kern', 'gpu', 'pie/prog.h'), ('snap', 'prog'),
+LAYERS = (('base', 'preload', '../../proto/images.tbl'), ('img', 'kern', 'gpu', 'track', 'pie/prog.h'), ('snap', 'prog'),
           ('page', 'arch', 'gpu', 'kind'), ('dump', 'restore'), ('cli',))
 
 # Files and functions that may be longer.
@@ -41,7 +41,6 @@ UNCALLED = {
     **dict.fromkeys(('gate_left', 'gate_wait'), 'called from gate_stubs.S'),
     **dict.fromkeys(('take_cuGetProcAddress', 'take_cuGetProcAddress_v2'), 'in the table of driver.h'),
     'vdso_own': 'the tests compare with it',
-    'feature_has': 'how code asks before it uses what may be missing (HACKING.md); so far all that is used is required',
     'fdinfo_inotify_next': 'tested and ready for the kind',
     'fdinfo_pidfd': 'tested and ready for the kind',
     'maps_flags': 'tested and ready: a large memory will read its flags beside its pages',

@@ -171,13 +171,12 @@ static void test_refusals(void **state)
 static void test_not_yet(void **state)
 {
 	bad(state, "dump -t 1 --lazy-pages", "--lazy-pages is not supported yet (see thaw dump --help)");
-	bad(state, "dump -t 1 --prev-images-dir ../1", "--prev-images-dir is not supported yet");
 	bad(state, "restore -r /", "--root is not supported yet");
 	bad(state, "restore --root", "--root is not supported yet"); /* its missing value matters less */
 	bad(state, "dump -t 1 --manage-cgroups=full", "--manage-cgroups=full is not supported yet");
 	bad(state, "dump -t 1 --manage-cgroups=foo", "'foo' is not one of its words");
 	bad(state, "dump -t 1 --manage-cgroups", "--manage-cgroups needs a word");
-	bad(state, "pre-dump -t 1", "pre-dump is not supported yet (see thaw --help)");
+	bad(state, "page-server -t 1", "page-server is not supported yet (see thaw --help)");
 	for (size_t i = 0; i < option_count; i++)
 		if (option_rows[i].refused) {
 			char words[80], sentence[80];

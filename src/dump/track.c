@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tracking of written pages (track.h). Runs in the engine's main thread. */
+#include "dump/track.h"
+
+#include <linux/userfaultfd.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "dump/dt.h"
+#include "kern/feature.h"
+
+/* Newer than the headers of Debian 12. */
+enum { WP_HUGETLBFS_SHMEM = 1 << 12, WP_UNPOPULATED = 1 << 13, WP_ASYNC = 1 << 15 };
+
+static const uint64_t TASK_TOP = 0x7ffffffff000;
+
+/* Private pages that nobody wrote to since they were protected: there are such only where a userfaultfd watches. */
+static const struct pagemap_query unwritten = {
+	.inverted = PAGEMAP_WRITTEN | PAGEMAP_FILE | PAGEMAP_PFNZERO | PAGEMAP_GUARD,
+	.all = PAGEMAP_WPALLOWED | PAGEMAP_WRITTEN | PAGEMAP_FILE | PAGEMAP_PFNZERO | PAGEMAP_GUARD,
+	.any = PAGEMAP_PRESENT | PAGEMAP_SWAPPED,
+};
+
+int track_begin(struct dump *d)
+{
+	d->keeper.sock = -1;
+	if (!d->tracks)
+		return 0;
+	if (!feature_has(FEATURE_UFFD_WP_ASYNC))
+		return err_say(ENOTSUP, "--track-mem: this kernel's tracking of written pages cannot be trusted (thaw check: uffd-wp-async)");
+	return keeper_begin(&d->keeper);
+}
+
+/* Ours already, or watched from now on; not if another userfaultfd has it, or the kernel cannot watch it. */
+static bool watch(int uffd, const struct map *m)
+{
+	struct uffdio_register r = { .range = { m->start_va, m->end_va - m->start_va },
+				     .mode = UFFDIO_REGISTER_MODE_WP };
+
+	return !ioctl(uffd, UFFDIO_REGISTER, &r);
+}
+
+static bool is_private(const struct map *m)
+{
+	return !m->shared && strncmp(m->name, "[v", 2) != 0;
+}
+
+/* The kernel's own word for what is watched, where the mapping's flags were not read (they take long). */
+static int watched_runs(struct dtask *k, struct pagemap_runs *ret)
+{
+	static const struct pagemap_query any = { .all = PAGEMAP_WPALLOWED, .any = PAGEMAP_PRESENT | PAGEMAP_SWAPPED };
+	struct pagemap pm;
+	int err = pagemap_open(k->t->proc_fd, &pm);
+
+	if (err < 0)
+		return err;
+	err = pagemap_scan(&pm, &any, 0, TASK_TOP, ret);
+	pagemap_close(&pm);
+	return err;
+}
+
+static void trust(struct dtask *k, const struct pagemap_runs *runs)
+{
+	size_t at = 0;
+
+	for (size_t i = 0; i < k->t->nmaps; i++) {
+		struct map *m = &k->t->maps[i];
+		bool seen = m->vm_flags & MAP_VM_BIT(MAP_VM_UW);
+
+		while (at < runs->n && runs->run[at].end_va <= m->start_va)
+			at++;
+		seen |= at < runs->n && runs->run[at].start_va < m->end_va;
+		k->track.watched[i] = seen && watch(k->track.uffd, m);
+		if (k->track.watched[i])
+			m->vm_flags &= ~MAP_VM_BIT(MAP_VM_UW);
+	}
+}
+
+static bool is_of(const struct keeper_facts *f, const struct dump_task *t)
+{
+	return f->pid == t->pid && f->start_ticks == t->stat.start_ticks && f->start_stack_va == t->stat.start_stack_va;
+}
+
+int track_find(struct dump *d, struct dtask *k)
+{
+	struct pagemap_runs runs = { 0 };
+	struct track *t = &k->track;
+	int err;
+
+	t->watched = arena_alloc(d->kinds.a, k->t->nmaps * sizeof(bool) + 1);
+	err = keeper_find(k->t->pid, &t->lease);
+	t->found = err > 0;
+	if (err <= 0)
+		return err;
+	if (!is_of(&t->lease.facts, k->t)) {
+		log_debug("task %d: it is not the program any more that was tracked", k->t->pid);
+		return 0;
+	}
+	t->uffd = t->lease.uffd;
+	if (d->memory_only)
+		err = watched_runs(k, &runs);
+	if (err >= 0)
+		trust(k, &runs);
+	pagemap_runs_free(&runs);
+	return err;
+}
+
+static int enter_task(struct dtask *k)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = WP_ASYNC | WP_UNPOPULATED | WP_HUGETLBFS_SHMEM };
+	auto_close int fd = remote_userfaultfd(k);
+
+	if (fd < 0)
+		return fd;
+	if (ioctl(fd, UFFDIO_API, &api) < 0)
+		return err_set(errno, "UFFDIO_API");
+	k->track.uffd = take_fd(&fd);
+	return 0;
+}
+
+int track_enter(struct dump *d)
+{
+	int err = 0;
+
+	for (size_t i = 0; err >= 0 && d->tracks && i < d->kinds.ntasks; i++) {
+		struct dtask *k = &d->tasks[i];
+
+		if (k->track.uffd < 0)
+			err = err_ctx(enter_task(k), "task %d (%s): --track-mem", k->t->pid, k->t->stat.comm);
+	}
+	return err;
+}
+
+/* --- what has not changed ------------------------------------------------------------------------- */
+
+static int add_run(struct pagemap_runs *out, uint64_t from, uint64_t to)
+{
+	struct pagemap_run run = { .start_va = from, .end_va = to };
+
+	return pagemap_runs_add(out, &run);
+}
+
+/* The part of [from, to) that the parent images have. *at only moves forward. */
+static int add_held(const struct snap_pages *held, size_t *at, uint64_t from, uint64_t to, struct pagemap_runs *out)
+{
+	int err = 0;
+
+	for (; err >= 0 && *at < held->nextents && held->extents[*at].va < to; ++*at) {
+		const struct snap_extent *e = &held->extents[*at];
+		uint64_t start = e->va > from ? e->va : from, end = e->va + e->len < to ? e->va + e->len : to;
+
+		if (start < end)
+			err = add_run(out, start, end);
+		if (e->va + e->len > to)
+			break;
+	}
+	return err;
+}
+
+static int unchanged_in(const struct dtask *k, const struct pagemap_runs *clean, const struct snap_pages *held,
+			struct pagemap_runs *out)
+{
+	size_t run = 0, at = 0;
+	int err = 0;
+
+	for (size_t i = 0; err >= 0 && i < k->t->nmaps; i++) {
+		const struct map *m = &k->t->maps[i];
+
+		while (run < clean->n && clean->run[run].end_va <= m->start_va)
+			run++;
+		for (size_t r = run; err >= 0 && k->track.watched[i] && r < clean->n; r++) {
+			const struct pagemap_run *c = &clean->run[r];
+			uint64_t from = c->start_va > m->start_va ? c->start_va : m->start_va;
+			uint64_t to = c->end_va < m->end_va ? c->end_va : m->end_va;
+
+			if (from >= to)
+				break;
+			err = add_held(held, &at, from, to, out);
+		}
+	}
+	return err;
+}
+
+/* Why everything counts as changed; NULL: it does not. */
+static const char *mistrust(const struct dump *d, const struct dtask *k)
+{
+	if (!d->base_image)
+		return "the parent images do not say which they are";
+	if (k->track.uffd < 0 || !k->track.found)
+		return "it was not tracked";
+	return strcmp(k->track.lease.facts.image, d->base_image) ? "it was tracked since other images" : NULL;
+}
+
+int track_unchanged(struct dump *d, struct dtask *k)
+{
+	struct pagemap_runs clean = { 0 };
+	struct snap_pages held = { 0 };
+	const char *why = mistrust(d, k);
+	struct pagemap pm;
+	int err;
+
+	if (!d->kinds.dir->parent)
+		return 0;
+	if (why) {
+		log_warn("task %d (%s): all of its memory is stored: %s", k->t->pid, k->t->stat.comm, why);
+		return 0;
+	}
+	err = snap_chain_of(d->kinds.dir->parent, IMG_PAGEMAP, (uint64_t)k->t->pid, d->kinds.a, &held);
+	if (err < 0)
+		return err;
+	err = pagemap_open(k->t->proc_fd, &pm);
+	if (err < 0)
+		return err;
+	err = pagemap_scan(&pm, &unwritten, 0, TASK_TOP, &clean);
+	if (err >= 0)
+		err = unchanged_in(k, &clean, &held, &k->track.unchanged);
+	pagemap_runs_free(&clean);
+	pagemap_close(&pm);
+	return err;
+}
+
+/* --- from here on --------------------------------------------------------------------------------- */
+
+static int arm_task(struct dtask *k)
+{
+	struct track *t = &k->track;
+	struct pagemap pm;
+	int err = t->found ? keeper_take(&t->lease) : 0;
+
+	if (err >= 0)
+		err = pagemap_open(k->t->proc_fd, &pm);
+	if (err < 0)
+		return err;
+	for (size_t i = 0; err >= 0 && i < k->t->nmaps; i++) {
+		const struct map *m = &k->t->maps[i];
+
+		if (is_private(m) && watch(t->uffd, m))
+			err = pagemap_protect(&pm, m->start_va, m->end_va);
+	}
+	pagemap_close(&pm);
+	return err;
+}
+
+int track_arm(struct dump *d)
+{
+	int err = 0;
+
+	for (size_t i = 0; err >= 0 && d->tracks && i < d->kinds.ntasks; i++) {
+		struct dtask *k = &d->tasks[i];
+
+		err = err_ctx(arm_task(k), "task %d (%s): --track-mem", k->t->pid, k->t->stat.comm);
+	}
+	return err;
+}
+
+void track_keep(struct dump *d)
+{
+	for (size_t i = 0; d->tracks && i < d->kinds.ntasks; i++) {
+		const struct dtask *k = &d->tasks[i];
+		struct keeper_facts f = { .pid = k->t->pid, .start_ticks = k->t->stat.start_ticks,
+					  .start_stack_va = k->t->stat.start_stack_va };
+
+		strncpy(f.image, d->snap->inventory->dump_criu_run_id, sizeof(f.image) - 1);
+		if (keeper_add(&d->keeper, &f, k->t->pidfd, k->track.uffd) < 0)
+			log_warn("task %d (%s): its memory is not tracked: %s", k->t->pid, k->t->stat.comm, err_text());
+	}
+	keeper_finish(&d->keeper);
+}
+
+void track_done(struct dump *d)
+{
+	for (size_t i = 0; d->tasks && i < d->kinds.ntasks; i++) {
+		struct track *t = &d->tasks[i].track;
+
+		if (t->uffd >= 0 && t->uffd != t->lease.uffd)
+			close(t->uffd);
+		if (t->found)
+			keeper_give_back(&t->lease);
+		t->uffd = -1;
+		t->found = false;
+		pagemap_runs_free(&t->unchanged);
+	}
+	keeper_finish(&d->keeper);
+}

@@ -20,13 +20,17 @@
 enum {
 	POLL_MOST = 256,     /* clients at once; more wait in the queue */
 	REFILL_SECONDS = 10, /* after pools were given up; new clients only, not the one that needed the room */
+	FAILED_SECONDS = 1,  /* an agent without a driver says so for so long to whoever asks */
 	END_SECONDS = 5,     /* for steps that are under way when the agent is told to end */
 	END_HARD_SECONDS = 15, /* for the driver to let go of the GPUs */
 };
 
+#define NS_PER_S UINT64_C(1000000000)
+
 struct agent {
 	struct gpu_driver driver;
 	struct gpu_pools pools;
+	struct gpu_start start;
 	struct gpu_jobs jobs;
 	struct gpu_conns conns;
 	char path[GPU_SOCKET_LEN];
@@ -47,7 +51,10 @@ static int signals_open(int *ret_fd)
 	return *ret_fd < 0 ? err_set(errno, "make a signalfd") : 0;
 }
 
-/* Listens first: the place is taken or not before the driver is started, which takes its time. */
+/*
+ * Without a driver nobody listens. With one somebody does before it is started: whoever comes meanwhile finds this
+ * agent, and has its memory to fill.
+ */
 static int agent_start(struct agent *a, const struct gpu_agent_opts *o)
 {
 	int r = o->ready_fd >= 0 ? gpu_spawn_detach() : 0;
@@ -55,17 +62,19 @@ static int agent_start(struct agent *a, const struct gpu_agent_opts *o)
 	if (r >= 0)
 		r = signals_open(&a->signal_fd);
 	if (r >= 0)
+		r = cuda_api_load(&a->driver.api);
+	if (r >= 0)
 		r = gpu_socket_listen(a->path, &a->listen_fd, &a->lock_fd);
-	if (r >= 0) {
-		r = gpu_driver_init(&a->driver);
-		if (r < 0)
-			unlink(a->path);
-	}
+	if (r < 0)
+		return r;
+	a->start = (struct gpu_start){ .driver = &a->driver, .pools = &a->pools, .pool_size = (size_t)o->pool_size };
+	r = gpu_jobs_init(&a->jobs, &a->start);
+	a->start.wake_fd = a->jobs.wake_fd;
 	if (r >= 0)
-		r = gpu_jobs_init(&a->jobs, &a->driver, &a->pools);
-	if (r >= 0)
-		r = gpu_pools_start(&a->pools, &a->driver, (size_t)o->pool_size);
-	a->idle_ns = (uint64_t)o->idle_s * 1000000000;
+		r = gpu_start_begin(&a->start);
+	if (r < 0)
+		unlink(a->path);
+	a->idle_ns = (uint64_t)o->idle_s * NS_PER_S;
 	a->busy_at_ns = trace_now_ns();
 	return r;
 }
@@ -77,11 +86,17 @@ static void refuse(const struct gpu_conn *conn, const struct gpu_request *q, int
 	gpu_conn_reply(conn, &head, err_text());
 }
 
-static void status_send(struct agent *a, const struct gpu_conn *conn, const struct gpu_reply *head)
+static void status_send(struct agent *a, const struct gpu_conn *conn, struct gpu_reply *head)
 {
-	auto_free char *text = gpu_status_json(&a->driver, &a->pools, &a->jobs, &a->conns, conn);
+	int r = gpu_start_state(&a->start);
+	auto_free char *text = NULL;
 
-	gpu_conn_reply(conn, head, text ? text : "{}");
+	if (r == 1)
+		r = err_say(EAGAIN, "the GPU agent is just starting the NVIDIA driver");
+	if (r == 0)
+		text = gpu_status_json(&a->driver, &a->pools, &a->jobs, &a->conns, conn);
+	head->result = r;
+	gpu_conn_reply(conn, head, r < 0 ? err_text() : text ? text : "{}");
 }
 
 static void request_serve(struct agent *a, const struct gpu_conn *conn, const struct gpu_request *q)
@@ -91,7 +106,8 @@ static void request_serve(struct agent *a, const struct gpu_conn *conn, const st
 
 	if (q->op == GPU_OP_HELLO) {
 		gpu_conn_reply(conn, &head, "");
-		gpu_pools_refill(&a->pools, UINT64_C(1000000000) * REFILL_SECONDS);
+		if (gpu_start_state(&a->start) == 0)
+			gpu_pools_refill(&a->pools, NS_PER_S * REFILL_SECONDS);
 	}
 	if (q->op == GPU_OP_STATUS)
 		status_send(a, conn, &head);
@@ -135,6 +151,13 @@ static void answers_send(struct agent *a)
 	}
 }
 
+/* The driver did not start: there is nothing to stay for but to say so. */
+static void start_check(struct agent *a)
+{
+	if (gpu_start_state(&a->start) < 0)
+		a->idle_ns = NS_PER_S * FAILED_SECONDS;
+}
+
 static void signal_take(struct agent *a)
 {
 	struct signalfd_siginfo si;
@@ -142,7 +165,7 @@ static void signal_take(struct agent *a)
 	if (read(a->signal_fd, &si, sizeof(si)) != sizeof(si))
 		return;
 	log_info("ends: signal %u; %zu steps under way", si.ssi_signo, a->jobs.n);
-	a->end_ns = trace_now_ns() + UINT64_C(1000000000) * END_SECONDS;
+	a->end_ns = trace_now_ns() + NS_PER_S * END_SECONDS;
 }
 
 /* When the loop has something to do that no descriptor tells; 0: never. */
@@ -191,6 +214,7 @@ static bool agent_turn(struct agent *a)
 	if (fd[0].revents)
 		signal_take(a);
 	answers_send(a);
+	start_check(a);
 	for (nfds_t i = 0; i < n; i++)
 		if (fd[3 + i].revents)
 			conn_serve(a, conn[i]);
@@ -215,7 +239,8 @@ static void agent_end(struct agent *a)
 	}
 	while (a->conns.first)
 		gpu_conn_drop(&a->conns, a->conns.first);
-	gpu_pools_end(&a->pools);
+	if (gpu_start_wait(&a->start) >= 0)
+		gpu_pools_end(&a->pools);
 	close(a->lock_fd);
 }
 

@@ -37,7 +37,8 @@ struct gpu_client;
 
 /*
  * Connects to the agent of this user, which is started when there is none. socket: its path, NULL: the usual one.
- * -ENOENT with a sentence when this machine has no driver, -ENOTSUP when it is older than 570.
+ * -ENOENT with a sentence when this machine has no driver, -ENOTSUP when it is older than 570. A new agent starts the
+ * driver from here on (0.1 to 0.2 s): only the first question or step waits for that, and tells if it failed.
  */
 int gpu_client_open(const char *socket, struct gpu_client **ret) must_check;
 /* The same to an agent that is there already: -ENOENT or -ECONNREFUSED when none is. */

@@ -57,25 +57,23 @@ static int device_read(const struct cuda_api *c, int ordinal, struct gpu_device 
 	return 0;
 }
 
-int gpu_driver_init(struct gpu_driver *ret)
+int gpu_driver_init(struct gpu_driver *d)
 {
-	struct cuda_api *c = &ret->api;
-	int n = 0, r = cuda_api_load(c);
+	const struct cuda_api *c = &d->api;
+	int n = 0, r = cuda_check(c, c->init(0), "start the NVIDIA driver");
 
-	if (r >= 0)
-		r = cuda_check(c, c->init(0), "start the NVIDIA driver");
 	if (r >= 0)
 		r = cuda_check(c, c->device_count(&n), "count the GPUs");
 	if (r < 0)
 		return r;
 	if (n <= 0)
 		return err_say(ENOENT, "the NVIDIA driver knows of no GPU");
-	release_read(ret->release);
-	ret->n = n < GPU_MOST ? (size_t)n : GPU_MOST;
-	for (size_t i = 0; i < ret->n && r >= 0; i++) {
-		r = device_read(c, (int)i, &ret->device[i]);
+	release_read(d->release);
+	d->n = n < GPU_MOST ? (size_t)n : GPU_MOST;
+	for (size_t i = 0; i < d->n && r >= 0; i++) {
+		r = device_read(c, (int)i, &d->device[i]);
 		if (r >= 0)
-			log_info("GPU %zu: %s, %zu MiB", i, ret->device[i].name, ret->device[i].mem_len >> 20);
+			log_info("GPU %zu: %s, %zu MiB", i, d->device[i].name, d->device[i].mem_len >> 20);
 	}
 	return r;
 }

@@ -25,8 +25,8 @@ struct gpu_driver {
 	struct gpu_device device[GPU_MOST];
 };
 
-/* Loads the driver, initialises it and lists the GPUs. */
-int gpu_driver_init(struct gpu_driver *ret) must_check;
+/* Starts the driver that is loaded (d->api) and lists the GPUs. */
+int gpu_driver_init(struct gpu_driver *d) must_check;
 
 /* GPU_NONE when pid is no CUDA process. */
 int gpu_driver_state(const struct gpu_driver *d, pid_t pid, enum gpu_state *ret) must_check;

@@ -29,9 +29,9 @@ struct gpu_job {
 	char text[1024];
 };
 
-int gpu_jobs_init(struct gpu_jobs *jobs, const struct gpu_driver *driver, struct gpu_pools *pools)
+int gpu_jobs_init(struct gpu_jobs *jobs, struct gpu_start *start)
 {
-	*jobs = (struct gpu_jobs){ .driver = driver, .pools = pools };
+	*jobs = (struct gpu_jobs){ .start = start, .driver = start->driver, .pools = start->pools };
 	pthread_mutex_init(&jobs->lock, NULL);
 	jobs->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return jobs->wake_fd < 0 ? err_set(errno, "make an eventfd") : 0;
@@ -116,8 +116,10 @@ static int job_run(struct gpu_job *job)
 {
 	enum gpu_state state = GPU_NONE;
 	pid_t tid = 0;
-	int r;
+	int r = gpu_start_wait(job->all->start);
 
+	if (r < 0)
+		return r;
 	switch ((enum gpu_op)job->request.op) {
 	case GPU_OP_STATE:
 		r = gpu_driver_state(job->all->driver, job->request.pid, &state);

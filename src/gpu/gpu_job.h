@@ -12,14 +12,15 @@
 #include <pthread.h>
 
 #include "gpu/gpu_driver.h"
-#include "gpu/gpu_pool.h"
+#include "gpu/gpu_start.h"
 #include "gpu/gpu_wire.h"
 
 struct gpu_job;
 
 struct gpu_jobs {
-	const struct gpu_driver *driver;
-	struct gpu_pools *pools;
+	struct gpu_start *start;
+	const struct gpu_driver *driver; /* and */
+	struct gpu_pools *pools;         /* are there when it is over */
 	int wake_fd; /* an eventfd: counted up when a job is done */
 	pthread_mutex_t lock;
 	struct gpu_job *first; /* main thread's */
@@ -44,7 +45,7 @@ struct gpu_job_facts {
 	bool late;
 };
 
-int gpu_jobs_init(struct gpu_jobs *jobs, const struct gpu_driver *driver, struct gpu_pools *pools) must_check;
+int gpu_jobs_init(struct gpu_jobs *jobs, struct gpu_start *start) must_check;
 
 /* Starts what is asked. Fails with a sentence when the driver is still busy with an earlier step on the process. */
 int gpu_job_start(struct gpu_jobs *jobs, const struct gpu_request *q, uint64_t conn) must_check;

@@ -34,7 +34,12 @@ def start_agent(*args, **more):
 
 
 def status():
-    return json.loads(box.must(cuda.thaw('gpu-agent', '--status', '--json')).out)
+    """What the agent says of itself, once it has started the driver."""
+    def answer():
+        """the agent to have started the driver"""
+        r = cuda.thaw('gpu-agent', '--status', '--json')
+        return r if 'just starting' not in r.err else None
+    return json.loads(box.must(box.until(answer)).out)
 
 
 def at_once(*commands, **more):
@@ -108,6 +113,20 @@ def killed():
     box.wait_gone(agent)
     cuda.rules()
     check(cuda.state(pid) == 'running', 'no new agent')
+    cuda.passes(pid)
+
+
+@case('agent/slow driver')
+def slow_driver():
+    """While the driver starts, clients get in and the status answers; the first step waits."""
+    stub_only()
+    pid = cuda.start()
+    cuda.rules('cuInit 1 sleep=1500')
+    start_agent()
+    r = cuda.thaw('gpu-agent', '--status')
+    box.refused(r, 'just starting the NVIDIA driver')
+    check(r.seconds < 1, f'the status took {r.seconds} s')
+    check(cuda.state(pid) == 'running', 'no answer')
     cuda.passes(pid)
 
 

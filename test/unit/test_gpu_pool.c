@@ -72,7 +72,7 @@ static int setup(void **state)
 	setenv("STUB_CUDA_RULES", rules, 1);
 	setenv("STUB_CUDA_LOG", calls, 1);
 	setenv("STUB_CUDA_GPUS", "1,2,3", 1);
-	return gpu_driver_init(&driver) < 0;
+	return cuda_api_load(&driver.api) < 0 || gpu_driver_init(&driver) < 0;
 }
 
 static int teardown(void **state)

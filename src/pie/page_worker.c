@@ -45,12 +45,8 @@ static void fill_loop(struct page_worker *w)
 
 static void worker_main(void *arg)
 {
-	struct page_worker *leader = arg, w;
+	struct page_worker *leader = arg, w = { .c = leader->c, .rec = leader->rec, .f = leader->f };
 
-	w.c = leader->c;
-	w.rec = leader->rec;
-	w.f = leader->f;
-	w.alone = false;
 	w.number = __atomic_fetch_add(&leader->number, 1, __ATOMIC_RELAXED);
 	fill_loop(&w);
 	for (;;)
@@ -82,15 +78,10 @@ static long spawn(struct page_worker *w, uint32_t k, uint32_t *tid_at)
 long op_fill(struct pie_ctx *c, const struct prog_rec *rec, struct pie_fill *f)
 {
 	const struct prog_rec *staging = (const struct prog_rec *)rec->arg[1];
-	struct page_worker w;
+	struct page_worker w = { .c = c, .rec = rec, .f = f, .alone = true };
 	uint32_t started = 0, tid_at = 0;
 	long r = 0;
 
-	w.c = c;
-	w.rec = rec;
-	w.f = f;
-	w.alone = true;
-	w.number = 0;
 	c->board->task[c->task].fill_from_ns = (uint64_t)now_ns();
 	f->staged = staging && (uint64_t)staging->ret == f->staging_va;
 	f->uffd = page_place_watch(f);

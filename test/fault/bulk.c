@@ -42,7 +42,8 @@ static void look(struct area a, const char *name)
 
 int main(void)
 {
-	struct area plain = made(72, MAP_PRIVATE, 0), holes = made(12, MAP_PRIVATE, 3), shared = made(12, MAP_SHARED, 0);
+	struct area plain = made(72, MAP_PRIVATE, 0), holes = made(12, MAP_PRIVATE, 3);
+	struct area shared = made(12, MAP_SHARED, 0);
 
 	subject_ready();
 	look(plain, "plain");

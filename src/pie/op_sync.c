@@ -88,22 +88,24 @@ void op_barrier(struct pie_ctx *c, uint32_t k)
 	}
 }
 
-/* A thousand threads would wake the engine a thousand times, for a look at a counter. */
-static void arrive(struct pie_board *b)
+/* Whether this was the last. A thousand threads would wake the engine a thousand times, for a look at a counter. */
+static int arrive(struct pie_board *b)
 {
-	if (__atomic_add_fetch(&b->arrived, 1, __ATOMIC_ACQ_REL) == b->expected)
-		pie_ring(b);
+	return __atomic_add_fetch(&b->arrived, 1, __ATOMIC_ACQ_REL) == b->expected;
 }
 
-/* The threads of a task wait without looking around (parent 0): they end with their leader. */
+/*
+ * The threads of a task wait without looking around (parent 0): they end with their leader. The task counts last: once
+ * all of it stands, the engine may take the thread that works for the GPU away, wherever it is.
+ */
 void op_commit(struct pie_ctx *c)
 {
 	struct pie_board *b = c->board;
 	struct pie_task *self = &b->task[c->task];
+	int last = arrive(b);
 
-	if (__atomic_add_fetch(&self->arrived, 1, __ATOMIC_ACQ_REL) == self->expected)
+	if (__atomic_add_fetch(&self->arrived, 1, __ATOMIC_ACQ_REL) == self->expected || last)
 		pie_ring(b);
-	arrive(b);
 	while (!__atomic_load_n(&b->commit, __ATOMIC_ACQUIRE)) {
 		futex_wait(&b->commit, 0, c->parent ? CHECK_NS : 0);
 		if (c->parent && !__atomic_load_n(&b->commit, __ATOMIC_ACQUIRE))
@@ -125,7 +127,8 @@ void op_park(struct pie_ctx *c)
 	struct __kernel_timespec t;
 	struct pie_board *b = c->board;
 
-	arrive(b);
+	if (arrive(b))
+		pie_ring(b);
 	do {
 		t = (struct __kernel_timespec){ .tv_nsec = CHECK_NS };
 		sys5(__NR_ppoll, 0, 0, &t, 0, 8);

@@ -236,7 +236,7 @@ static void flip_seccomp_list(struct snap *s)
 }
 static void flip_plugin(struct snap *s)
 {
-	static char name[] = "cuda_plugin", *names[] = { name };
+	static char name[] = "amdgpu_plugin", *names[] = { name };
 
 	s->inventory->plugins_entry->plugins = names;
 	s->inventory->plugins_entry->n_plugins = 1;
@@ -338,7 +338,7 @@ static const struct {
 	{ "mem", flip_state, ENOTSUP, "core-21001.img: task state 9 is not supported yet" },
 	{ "mem", flip_seccomp, ENOTSUP, "seccomp is not supported yet" },
 	{ "mem", flip_seccomp_list, ENOTSUP, "seccomp.img: seccomp filters are not supported yet" },
-	{ "mem", flip_plugin, ENOTSUP, "inventory.img: the image needs the plugin cuda_plugin" },
+	{ "mem", flip_plugin, ENOTSUP, "inventory.img: the image needs the plugin amdgpu_plugin" },
 	{ "mem", flip_pid, EINVAL, "PID 4194305 is none" },
 	{ "threads", flip_tid, EINVAL, "thread ID 0 is none" },
 	{ "mem", flip_sid, EINVAL, "session 2147483648 is none" },

@@ -99,11 +99,13 @@ static int step_run(struct gpu_job *job)
 	int r;
 
 	memcpy(map.pair, q->pair, q->n_pairs * sizeof(q->pair[0]));
+	gpu_pools_step(job->all->pools, 1);
 	if (step == GPU_CHECKPOINT || step == GPU_RESTORE)
 		slots_acquire(job->all, q, &holding);
 	from = trace_now_ns();
 	r = gpu_driver_step(d, step, q->pid, q->timeout_ms, &map);
 	gpu_pools_release(job->all->pools, &holding);
+	gpu_pools_step(job->all->pools, -1);
 	if (r == -ENOMEM && step == GPU_RESTORE)
 		r = restore_again(job->all, q, &map);
 	job->ns = trace_now_ns() - from;

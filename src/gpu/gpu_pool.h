@@ -3,8 +3,9 @@
  * The context pools: for each GPU some slots (gpu_slot.h) that are made ahead.
  *
  * A context that anybody holds makes all that follows cheaper (cuInit of another process takes 10 instead of 101 ms,
- * and the restore of a process begins with that). Slots are made by a thread per GPU, and no request waits for them
- * but one that needs their buffers.
+ * and the restore of a process begins with that). But making one costs others: the steps of an agent that was filling
+ * its pool took 0.9 instead of 0.6 s. So a thread per GPU makes slots while no step is under way, and steps go without
+ * one until then; only who needs their buffers waits.
  *
  * A pool that found no room in GPU memory, or made room for a process, has no slots for a while.
  *
@@ -20,22 +21,24 @@
 
 enum { GPU_POOL_MOST = 8 };
 
-struct gpu_pool {
-	const struct gpu_driver *driver;
-	size_t gpu, size;
+struct gpu_pool { /* all under the lock of gpu_pools */
+	struct gpu_pools *all;
+	size_t gpu;
 	pthread_t filler;
-	bool started;
-
-	pthread_mutex_t lock;
-	pthread_cond_t filled;
-	/* under the lock */
-	bool filling, ending, given_up; /* given_up: has none for now */
+	bool started, filling, ending;
+	bool given_up; /* has none for now */
 	uint64_t given_up_ns;
 	struct gpu_slot *first; /* all slots, free and held */
 };
 
 struct gpu_pools {
 	const struct gpu_driver *driver;
+	size_t size; /* slots a GPU */
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	size_t steps;       /* under way */
+	uint64_t quiet_ns;  /* since when none is */
+	size_t waiting;     /* for a pool to be filled */
 	struct gpu_pool pool[GPU_MOST]; /* as many as GPUs */
 };
 
@@ -59,8 +62,11 @@ int gpu_pools_start(struct gpu_pools *p, const struct gpu_driver *d, size_t size
 void gpu_pools_end(struct gpu_pools *p);
 /* Leaves the GPUs' memory to others. Steps go without a slot then. */
 void gpu_pools_give_up(struct gpu_pools *p);
-/* Fills pools again that were given up at least after_ns ago. gpu_pools_start's thread calls it. */
+/* Fills pools again that were given up at least after_ns ago. One thread calls it, and gpu_pools_end(). */
 void gpu_pools_refill(struct gpu_pools *p, uint64_t after_ns);
+
+/* A step of the driver begins, or (-1) ends. */
+void gpu_pools_step(struct gpu_pools *p, int more);
 
 /* All or nothing (but if_free). Thread-safe. */
 int gpu_pools_acquire(struct gpu_pools *p, const struct gpu_want *want, struct gpu_holding *ret) must_check;

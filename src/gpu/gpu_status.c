@@ -30,7 +30,7 @@ static struct json_object *pool_json(struct gpu_pool *p)
 	struct json_object *o = json_object_new_object(), *users = json_object_new_array();
 	int64_t have = 0, free_ones = 0;
 
-	pthread_mutex_lock(&p->lock);
+	pthread_mutex_lock(&p->all->lock);
 	for (const struct gpu_slot *s = p->first; s; s = s->next) {
 		have += !s->extra;
 		free_ones += !s->pid;
@@ -44,8 +44,8 @@ static struct json_object *pool_json(struct gpu_pool *p)
 		}
 	}
 	put_text(o, "state", p->filling ? "filling" : p->given_up ? "given up" : "ready");
-	pthread_mutex_unlock(&p->lock);
-	put_int(o, "size", (int64_t)p->size);
+	pthread_mutex_unlock(&p->all->lock);
+	put_int(o, "size", (int64_t)p->all->size);
 	put_int(o, "made", have);
 	put_int(o, "free", free_ones);
 	json_object_object_add(o, "users", users);

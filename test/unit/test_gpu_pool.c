@@ -99,10 +99,10 @@ static struct gpu_pools *pools_new(void)
 static void filled_wait(struct gpu_pools *p)
 {
 	for (size_t i = 0; i < GPUS; i++) {
-		pthread_mutex_lock(&p->pool[i].lock);
+		pthread_mutex_lock(&p->lock);
 		while (p->pool[i].filling)
-			pthread_cond_wait(&p->pool[i].filled, &p->pool[i].lock);
-		pthread_mutex_unlock(&p->pool[i].lock);
+			pthread_cond_wait(&p->changed, &p->lock);
+		pthread_mutex_unlock(&p->lock);
 	}
 }
 
@@ -312,6 +312,28 @@ static void given_up_and_filled_again(void **state)
 	pools_end(p);
 }
 
+/* While a step is under way nothing is made for the pool, unless somebody waits for it. */
+static void steps_come_first(void **state)
+{
+	struct gpu_want step = { .pid = 4, .gpus = 1 };
+	struct gpu_pools *p = pools_new();
+	struct gpu_holding h;
+
+	(void)state;
+	gpu_pools_step(p, 1);
+	assert_int_equal(gpu_pools_acquire(p, &step, &h), 0);
+	assert_int_equal(h.n, 0);
+	usleep(600000);
+	assert_null(p->pool[0].first);
+	h = hold(p, 5, 1);
+	assert_false(h.slot[0]->extra);
+	gpu_pools_release(p, &h);
+	gpu_pools_step(p, -1);
+	filled_wait(p);
+	assert_non_null(p->pool[2].first);
+	pools_end(p);
+}
+
 static void *group(void *arg)
 {
 	static pid_t next = 100;
@@ -365,6 +387,7 @@ int main(void)
 		cmocka_unit_test(failed_start_rolls_back),
 		cmocka_unit_test(group_is_all_or_nothing),
 		cmocka_unit_test(given_up_and_filled_again),
+		cmocka_unit_test(steps_come_first),
 		cmocka_unit_test(groups_at_once),
 	};
 

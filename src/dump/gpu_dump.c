@@ -21,9 +21,6 @@
 #include "base/log.h"
 #include "base/trace.h"
 
-/* What the driver may take for the memory of a large GPU at the slowest rate seen, five times over. */
-enum { CHECKPOINT_MS = 300000 };
-
 static int in_task(int err, const struct seize_task *t)
 {
 	return err_ctx(err, "task %d (%s)", t->pid, t->comm);
@@ -237,7 +234,7 @@ static int start_restore_threads(struct dump *d)
 
 		if (err < 0)
 			return err_ctx(err, "task %d (%s): the driver's thread", p->pid, p->comm);
-		if (p->runs)
+		if (p->runs && d->kinds.opts->gpu_prefault)
 			prefault_begin(&p->prefault, gpu_find_task(d->seized, p->pid), p->tid, d->kinds.a);
 	}
 	return 0;
@@ -248,10 +245,12 @@ static int stop_restore_threads(struct dump *d)
 	char why[512] = "";
 	int first = 0;
 
+	/* all of them first: who waits for one task's threads looks at those of all tasks */
+	for (size_t i = 0; i < d->gpu->n; i++)
+		prefault_end(&d->gpu->v[i].prefault);
 	for (size_t i = 0; i < d->gpu->n; i++) {
 		struct gpu_proc *p = &d->gpu->v[i];
 
-		prefault_end(&p->prefault);
 		if (stop_again(d, p) < 0 && first >= 0) {
 			first = -ECANCELED;
 			snprintf(why, sizeof(why), "task %d (%s): %s", p->pid, p->comm, err_text());
@@ -262,11 +261,12 @@ static int stop_restore_threads(struct dump *d)
 
 static int checkpoint_all(struct dump *d)
 {
+	uint32_t limit_ms = (uint32_t)d->kinds.opts->gpu_timeout * 1000;
 	int err = start_restore_threads(d), err2;
 	char why[512];
 
 	if (err >= 0)
-		err = gpu_steps(d, GPU_CHECKPOINT, CHECKPOINT_MS, wants_checkpoint);
+		err = gpu_steps(d, GPU_CHECKPOINT, limit_ms, wants_checkpoint);
 	snprintf(why, sizeof(why), "%s", err < 0 ? err_text() : "");
 	err2 = stop_restore_threads(d);
 	return err < 0 ? err_adopt(-err, why) : err2;

@@ -19,7 +19,8 @@
 #include "base/trace.h"
 #include "kern/ptrace.h"
 
-static const uint64_t PATIENCE_NS = 120000000000u;
+/* For steps that fail: another may be at work for as long as a large GPU takes, unless the driver hangs. */
+static const uint64_t PATIENCE_NS = 120000000000u, HUNG_NS = 10000000000u;
 
 enum { TICK_MS = 2, STEP_MS = 120000, AGAIN_NS = 50000000 };
 
@@ -27,14 +28,13 @@ struct patient {
 	struct gpu_ledger_row *row;
 	bool done, busy;
 	uint32_t ticket;
-	uint64_t not_before_ns;
+	uint64_t not_before_ns, give_up_ns; /* the next try, and the last */
 };
 
 struct rescue {
 	struct gpu_ledger *l;
 	struct gpu_client *c;
 	struct patient p[GPU_LEDGER_ROWS];
-	uint64_t deadline_ns;
 };
 
 struct gpu_ledger *gpu_rescue_ledger(const char *socket)
@@ -57,7 +57,7 @@ static void settle(struct patient *p)
 }
 
 /* What could not be done now may be later; when time is over it is said, and what the user can do. */
-static void try_later(struct rescue *r, struct patient *p)
+static void try_later(struct patient *p)
 {
 	uint64_t now = trace_now_ns();
 
@@ -66,7 +66,9 @@ static void try_later(struct rescue *r, struct patient *p)
 		settle(p);
 		return;
 	}
-	if (now < r->deadline_ns)
+	if (!p->give_up_ns)
+		p->give_up_ns = now + (p->row->hung ? HUNG_NS : PATIENCE_NS);
+	if (now < p->give_up_ns)
 		return;
 	p->done = true;
 	log_warn("task %d (%s): its GPU state was not put back: %s; `thaw cuda` can do it: --action restore, then unlock",
@@ -109,11 +111,13 @@ static int treat(struct rescue *r, struct patient *p)
 	if (p->busy) {
 		p->busy = false;
 		err = gpu_client_wait(r->c, p->ticket, NULL);
+		if (err >= 0)
+			p->give_up_ns = 0;
 	}
 	if (err >= 0 && trace_now_ns() >= p->not_before_ns)
 		err = take_step(r, p);
 	if (err < 0)
-		try_later(r, p);
+		try_later(p);
 	return err;
 }
 
@@ -138,7 +142,7 @@ static size_t round_of(struct rescue *r)
 		if (err >= 0)
 			err = treat(r, p) == -EPIPE ? -EPIPE : 0;
 		else
-			try_later(r, p);
+			try_later(p);
 		left += !p->done;
 	}
 	if (err < 0)
@@ -177,7 +181,6 @@ void gpu_rescue(struct gpu_ledger *l, void (*tend)(void *arg), void *arg)
 	if (!r)
 		return;
 	r->l = l;
-	r->deadline_ns = trace_now_ns() + PATIENCE_NS;
 	for (size_t i = 0; i < l->n; i++) {
 		r->p[i] = (struct patient){ .row = &l->row[i], .done = !l->row[i].touched };
 		touched += l->row[i].touched;

@@ -21,6 +21,7 @@ struct gpu_ledger {
 		pid_t pid;
 		enum gpu_state found; /* and so it is to be again */
 		bool touched;         /* a step was begun for it */
+		bool hung;            /* and the driver did not end it in time */
 		pid_t masked_tid;     /* its restore thread, while all signals are blocked in it; 0: they are not */
 		uint64_t mask;        /* what it had blocked before */
 		char comm[16];

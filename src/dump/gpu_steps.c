@@ -33,6 +33,7 @@ static int end(struct dump *d, struct gpu_proc *p, enum gpu_step step)
 	int err = gpu_client_wait(d->gpu->client, p->ticket, &driver_ns);
 
 	p->busy = false;
+	p->row->hung = err == -ETIMEDOUT;
 	now = trace_now_ns();
 	trace_span(gpu_step_name(step), p->pid, p->pid, p->from_ns, now, 0);
 	if (err >= 0)

@@ -196,4 +196,5 @@ void prefault_end(struct prefault *p)
 		log_info("task %d: populated %lu MiB of the driver's buffers with %zu threads", p->task->pid,
 			 (unsigned long)(p->populated_len >> 20), p->n);
 	p->n = 0;
+	p->populated_len = 0;
 }

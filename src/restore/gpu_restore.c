@@ -25,8 +25,7 @@
 #include "base/trace.h"
 #include "gpu/gpu_words.h"
 
-/* What the driver may take for the memory of a large GPU at the slowest rate seen, five times over. */
-enum { RESTORE_MS = 300000, UNLOCK_MS = 10000 };
+enum { UNLOCK_MS = 10000 };
 
 enum rgpu_step { RGPU_WAITS, RGPU_RUNS, RGPU_DONE };
 
@@ -174,7 +173,8 @@ static int begin(struct restore *r, struct rgpu_task *t)
 	t->from_ns = trace_now_ns();
 	t->unlock = !t->e || t->e->state == GPU_RUNNING;
 	t->step = RGPU_RUNS;
-	return gpu_client_start(r->gpu->client, GPU_RESTORE, t->k->pid, RESTORE_MS, &r->gpu->map, &t->ticket);
+	return gpu_client_start(r->gpu->client, GPU_RESTORE, t->k->pid, (uint32_t)r->kinds.opts->gpu_timeout * 1000,
+				&r->gpu->map, &t->ticket);
 }
 
 static int end(struct restore *r, struct rgpu_task *t)

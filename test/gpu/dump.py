@@ -1,48 +1,362 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CUDA processes dumped and restored as a whole: on the stub driver, or a real one."""
+"""CUDA processes dumped and restored as a whole: on the stub driver, or a real one. What goes wrong in between leaves
+them running with every word of their GPU memory, or, in a restore, leaves nothing."""
 import os
 import signal
+import subprocess
+import time
 
 import box
 import cuda
 from box import check
 from case import case
 
-SERIAL, PARALLEL = ('--disable-parallel-restore',), ('--parallel-restore=4',)
+CALL = 'cuCheckpointProcess'
+
+
+def stub_only():
+    if cuda.REAL:
+        raise box.Skipped('only the stub driver can be made to fail')
 
 
 def dump(pid, *more, images='img', **kw):
     os.makedirs(images, exist_ok=True)
-    return cuda.thaw('dump', '-t', pid, '-D', images, '-v3', *more, **kw)
+    return cuda.thaw('dump', '-t', pid, '-D', images, '-o', os.path.abspath('dump.log'), '-v4', *more, **kw)
 
 
 def restore(*more, images='img', **kw):
-    return cuda.thaw('restore', '-d', '-D', images, '-v3', *more, **kw)
+    return cuda.thaw('restore', '-d', '-D', images, '-o', os.path.abspath('restore.log'), '-v4', *more, **kw)
 
 
-def gone(pid):
-    check(box.wait_gone(pid) is None or True, '')
+def logged(name, text):
+    with open(f'{name}.log') as f:
+        log = f.read()
+    check(text in log, f'"{text}" was expected in {name}.log: {log[-2000:]}')
+
+
+def no_image(images='img'):
+    check(not os.path.exists(f'{images}/inventory.img'), 'a failed dump has left an image')
+
+
+def tree(n, mib=8, **more):
+    """A shell with n CUDA processes and one that is none; (its PID, {name: PID})."""
+    names = [f'subject{i}' for i in range(n)]
+    for x in names:
+        if os.path.exists(x):
+            os.unlink(x)
+    start = ''.join(f'{cuda.MEMORY} {os.path.abspath(x)} {mib} 2 & ' for x in names)
+    root = box.spawn(['/bin/sh', '-c', f'{start} sleep 1000 & wait'], env=cuda.env(**more))
+    box.until(lambda: all(cuda.verdict(x).startswith('ready') for x in names), 60)
+    return root, {x: int(cuda.verdict(x).split()[1]) for x in names}
+
+
+def all_pass(kids):
+    for name, pid in kids.items():
+        check(cuda.state(pid) == 'running', f'{name} is {cuda.state(pid)}')
+        cuda.passes(pid, name)
+
+
+def kill_all():
+    cuda_agent = cuda.agent_pid()
+    for p in box.pids():
+        if p != cuda_agent:
+            try:
+                os.kill(p, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+    box.until(lambda: [p for p in box.pids() if p != cuda_agent] == [], 20)
+
+
+def nothing_left():
+    """nothing but the agent"""
+    left = [p for p in box.pids() if p != cuda.agent_pid()]
+    check(not left, f'left behind: {[(p, box.comm(p)) for p in left]}')
+
+
+# --- what is to work ---------------------------------------------------------------------------------------------------
+
+def twice(how):
+    pid = cuda.start(busy=True)
+    box.must(dump(pid))
+    nothing_left()
+    for again in (False, True):
+        box.must(restore(*how))
+        check(cuda.state(pid) == 'running', f'{cuda.state(pid)} after restore')
+        if not again:
+            kill_all()
+    cuda.passes(pid)
 
 
 @case('dump/serial')
-def serial(how=SERIAL):
-    pid = cuda.start()
-    r = box.must(dump(pid))
-    print(r.err)
-    box.wait_gone(pid)
-    for _ in range(2):
-        r = box.must(restore(*how))
-        print(r.err)
-        check(cuda.state(pid) == 'running', f'{cuda.state(pid)} after restore')
-        last = os.path.exists('twice')
-        open('twice', 'w').close()
-        if last:
-            cuda.passes(pid)
-        else:
-            os.kill(pid, signal.SIGKILL)
-            box.wait_gone(pid)
+def serial():
+    twice(('--disable-parallel-restore',))
 
 
 @case('dump/parallel')
 def parallel():
-    serial(PARALLEL)
+    twice(('--parallel-restore=4',))
+
+
+@case('dump/tree')
+def a_tree():
+    """Four at once: their checkpoints and restores overlap, and another dump of what was restored."""
+    root, kids = tree(4)
+    if not cuda.REAL:
+        cuda.rules(f'{CALL}Checkpoint 0 sleep=300', f'{CALL}Restore 0 sleep=300')
+    for _ in range(2):
+        t = time.monotonic()
+        box.must(dump(root))
+        nothing_left()
+        box.must(restore())
+        check(cuda.REAL or time.monotonic() - t < 2, f'{time.monotonic() - t:.1f} s: were they done in turn?')
+    logged('dump', '4 CUDA processes are checkpointed')
+    all_pass(kids)
+
+
+@case('dump/left running')
+def left_running():
+    root, kids = tree(2)
+    box.must(dump(root, '--leave-running'))
+    logged('dump', 'its GPU state is as before')
+    all_pass(kids)
+    kill_all()
+    for x in kids:
+        os.unlink(x)
+    box.must(restore())
+    all_pass(kids)
+
+
+@case('dump/left stopped')
+def left_stopped():
+    pid = cuda.start()
+    box.must(dump(pid, '--leave-stopped'))
+    check(box.state(pid) == 'T', f'state {box.state(pid)}')
+    os.kill(pid, signal.SIGCONT)
+    cuda.passes(pid)
+    os.unlink('subject')
+    box.must(restore('--leave-stopped'))
+    check(box.state(pid) == 'T', f'state {box.state(pid)} after restore')
+    os.kill(pid, signal.SIGCONT)
+    check(cuda.state(pid) == 'running', 'not unlocked')
+    cuda.passes(pid)
+
+
+@case('dump/as found')
+def as_found():
+    """Who was locked or checkpointed before the dump is so afterwards."""
+    for steps, state, back in ((('lock',), 'locked', ('unlock',)),
+                               (('lock', 'checkpoint'), 'checkpointed', ('restore', 'unlock'))):
+        pid = cuda.start()
+        for s in steps:
+            box.must(cuda.cuda('--action', s, '--pid', pid))
+        box.must(dump(pid, '--leave-running'))
+        check(cuda.state(pid) == state, f'{cuda.state(pid)} after dump, {state} before')
+        box.must(dump(pid))
+        nothing_left()
+        box.must(restore())
+        check(cuda.state(pid) == state, f'{cuda.state(pid)} after restore, {state} before')
+        for s in back:
+            box.must(cuda.cuda('--action', s, '--pid', pid))
+        cuda.passes(pid)
+
+
+@case('dump/prefault')
+def prefault():
+    """The driver's buffer gets huge pages, made by threads of the process itself, which know nothing of it."""
+    pid = cuda.start(mib=512, pieces=2, busy=True)
+    box.must(dump(pid, '--leave-running'))
+    logged('dump', "of the driver's buffers")
+    box.must(dump(pid, '--leave-running', '--no-gpu-prefault'))
+    with open('dump.log') as f:
+        check("of the driver's buffers" not in f.read(), 'it was populated all the same')
+    cuda.passes(pid)
+
+
+@case('dump/signals')
+def signals():
+    """A signal that comes while the driver works waits until the process runs as a whole; a dump takes it along."""
+    stub_only()
+    pid = cuda.start()
+    cuda.rules(f'{CALL}Checkpoint 0 sleep=500', f'{CALL}Restore 0 sleep=500')
+    p = subprocess.Popen([box.THAW, 'dump', '-t', str(pid), '-D', '.', '-o', os.path.abspath('dump.log'), '-v4'],
+                         env=cuda.env())
+    box.until(lambda: os.path.exists('calls') and (any(c == f'{CALL}Checkpoint' for _, c in cuda.calls())))
+    os.kill(pid, signal.SIGTERM)
+    check(p.wait() == 0, 'dump')
+    box.wait_gone(pid)
+    check(cuda.verdict('subject').startswith('ready'), 'the signal was handled during the dump')
+    box.must(cuda.thaw('restore', '-d', '-D', '.'))
+    box.until(lambda: cuda.verdict('subject') == 'PASS', 20)
+
+
+@case('dump/another GPU')
+def another_gpu():
+    stub_only()
+    uuid = [f'{n:02x}' * 4 for n in (1, 2)]
+    pid = cuda.start(STUB_CUDA_GPUS='1')
+    status = box.must(cuda.thaw('gpu-agent', '--status', '--json', STUB_CUDA_GPUS='1,2')) if cuda.agent_pid() else None
+    print(status, uuid)
+    box.must(dump(pid, STUB_CUDA_GPUS='1,2'))
+    box.refused(cuda.thaw('restore', '-d', '-D', 'img', '--gpu-map', 'nonsense'), '--gpu-map')
+    nothing_left()
+    box.must(restore())
+    cuda.passes(pid)
+
+
+def no_driver():
+    return dict(cuda.env(), THAW_LIBCUDA='/nowhere/libcuda.so.1')
+
+
+@case('dump/libcuda alone')
+def libcuda_alone():
+    """Who maps libcuda without using a GPU is an ordinary process, with a driver and without."""
+    stub_only()
+    pid = box.spawn([box.PYTHON, '-c', 'import ctypes, time; ctypes.CDLL("libcuda.so.1"); open("up", "w"); '
+                                       'time.sleep(1000)'], env=cuda.env())
+    box.until(lambda: os.path.exists('up'))
+    for i, (env, text) in enumerate(((no_driver(), 'map libcuda but have no GPU'),
+                                     (cuda.env(), '1 tasks only map libcuda'))):
+        for a in box.pids():
+            if a == cuda.agent_pid():
+                os.kill(a, signal.SIGKILL)
+        os.makedirs(f'img{i}')
+        box.must(box.run([box.THAW, 'dump', '-t', str(pid), '-D', f'img{i}', '-v4', '-o', 'dump.log'], env=env))
+        with open(f'img{i}/dump.log') as f:
+            check(text in f.read(), f'"{text}" is not in the log')
+        box.wait_gone(pid)
+        box.must(box.run([box.THAW, 'restore', '-d', '-D', f'img{i}'], env=no_driver()))
+        check(box.state(pid) == 'S', f'state {box.state(pid)}')
+
+
+# --- what goes wrong ---------------------------------------------------------------------------------------------------
+
+@case('dump/failing calls')
+def failing_calls():
+    """Each call on the way fails once, in one of two processes: both go on, no image is left."""
+    stub_only()
+    root, kids = tree(2)
+    for call, text in (('GetState', 'GPU state'), ('GetRestoreThreadId', 'GPU state'), ('Lock', 'GPU lock'),
+                       ('Checkpoint', 'GPU checkpoint')):
+        agent = cuda.agent_pid()
+        if agent:
+            os.kill(agent, signal.SIGKILL)  # a new one counts from one
+            box.wait_gone(agent)
+        cuda.rules(f'{CALL}{call} 2 999')
+        box.refused(cuda.thaw('dump', '-t', root, '-D', '.'), text)
+        no_image('.')
+        cuda.rules()
+        check([cuda.state(p) for p in kids.values()] == ['running'] * 2, f'not running after {call} has failed')
+    # and on the way back: it is tried again
+    cuda.rules(f'{CALL}Checkpoint 2 999', f'{CALL}Restore 1 999', f'{CALL}Unlock 1 999')
+    os.kill(cuda.agent_pid(), signal.SIGKILL)
+    box.refused(cuda.thaw('dump', '-t', root, '-D', '.'), 'GPU checkpoint')
+    all_pass(kids)
+
+
+@case('dump/slow driver')
+def slow_driver():
+    stub_only()
+    pid = cuda.start()
+    cuda.rules(f'{CALL}Lock 1 hang')
+    box.refused(cuda.thaw('dump', '-t', pid, '-D', '.', '--timeout', 1), 'GPU lock')
+    cuda.rules()
+    check(cuda.state(pid) == 'running', f'{cuda.state(pid)} after a lock that did not end')
+    os.kill(cuda.agent_pid(), signal.SIGKILL)  # it still waits
+    cuda.rules(f'{CALL}Checkpoint 1 hang')
+    r = cuda.thaw('dump', '-t', pid, '-D', '.', '--gpu-timeout', 1)
+    check(r.code == 1 and 'its GPU state was not put back' in r.err and 'GPU checkpoint' in r.err, str(r))
+    cuda.rules()
+    os.kill(cuda.agent_pid(), signal.SIGKILL)
+    box.must(cuda.cuda('--action', 'unlock', '--pid', pid))  # as the warning says
+    cuda.passes(pid)
+
+
+def starts_dump(pid, until):
+    p = subprocess.Popen([box.THAW, 'dump', '-t', str(pid), '-D', '.', '-o', os.path.abspath('dump.log'), '-v4'],
+                         env=cuda.env(), stderr=subprocess.PIPE, text=True)
+    box.until(lambda: os.path.exists('calls') and any(c == CALL + until for _, c in cuda.calls()))
+    return p
+
+
+def blocked(pid):
+    """The signals that the driver's thread has blocked."""
+    tid = int(cuda.cuda('--get-restore-tid', '--pid', pid).out)
+    with open(f'/proc/{pid}/task/{tid}/status') as f:
+        return next(x.split()[1] for x in f if x.startswith('SigBlk'))
+
+
+def cut(victims):
+    """Kills during the checkpoint; the process must be as before."""
+    stub_only()
+    for call in ('Lock', 'Checkpoint'):
+        pid = cuda.start()
+        before = blocked(pid)
+        cuda.rules(f'{CALL}{call} 1 sleep=700')
+        p = starts_dump(pid, call)
+        for v in victims(p.pid):
+            os.kill(v, signal.SIGKILL)
+        err = p.communicate(timeout=30)[1]
+        check(p.returncode, 'a dump that was cut has succeeded')
+        print(err)
+        box.until(lambda: cuda.state(pid) == 'running', 20)
+        no_image('.')
+        check(blocked(pid) == before, f'the driver\'s thread has {blocked(pid)} blocked, not {before}')
+        cuda.passes(pid)
+        os.unlink('subject')
+        os.unlink('calls')
+        a = cuda.agent_pid()
+        if a:
+            os.kill(a, signal.SIGKILL)
+            box.wait_gone(a)
+
+
+def children(pid):
+    with open(f'/proc/{pid}/task/{pid}/children') as f:
+        return [int(x) for x in f.read().split()]
+
+
+@case('dump/engine killed')
+def engine_killed():
+    """The process that waits for the engine puts things right."""
+    cut(lambda front: [c for c in children(front) if c != cuda.agent_pid()])
+
+
+@case('dump/front killed')
+def front_killed():
+    """The engine notices, and undoes what it did."""
+    cut(lambda front: [front])
+
+
+@case('dump/agent killed')
+def agent_killed():
+    """A new agent is started to put things right."""
+    cut(lambda front: [cuda.agent_pid()])
+
+
+@case('dump/failing restore')
+def failing_restore():
+    """One of two cannot be restored or unlocked, or takes too long, or its agent dies: nothing is left."""
+    stub_only()
+    root, kids = tree(2)
+    box.must(dump(root))
+
+    def fails(rule, text, *more):
+        a = cuda.agent_pid()
+        if a:
+            os.kill(a, signal.SIGKILL)
+            box.wait_gone(a)
+        cuda.rules(rule)
+        box.refused(cuda.thaw('restore', '-d', '-D', 'img', *more), text)
+        nothing_left()
+    fails(f'{CALL}Restore 2 999', 'GPU restore')
+    fails(f'{CALL}Unlock 2 999', 'GPU unlock')
+    fails(f'{CALL}Restore 2 hang', 'GPU restore', '--gpu-timeout', 1)
+    fails(f'{CALL}Restore 1 die', 'agent')
+    os.unlink('rules')
+    for p in box.pids():
+        os.kill(p, signal.SIGKILL)
+    box.until(lambda: not box.pids(), 20)
+    box.refused(box.run([box.THAW, 'restore', '-d', '-D', 'img'], env=no_driver()), 'libcuda')
+    nothing_left()
+    box.must(restore())
+    all_pass(kids)

@@ -196,7 +196,6 @@ static int restore_thread_start(void)
 {
 	struct sockaddr_un sa;
 	socklen_t len = address(getpid(), &sa);
-	sigset_t all, old;
 	pthread_t t;
 	int r;
 
@@ -205,10 +204,7 @@ static int restore_thread_start(void)
 	if (pipe2(stub.pipe_fd, O_CLOEXEC) || bind(stub.listen_fd, (struct sockaddr *)&sa, len) ||
 	    listen(stub.listen_fd, 16))
 		return OPERATING_SYSTEM;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&t, NULL, restore_thread, NULL);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	r = pthread_create(&t, NULL, restore_thread, NULL); /* which blocks no signals, as with driver 580 */
 	return r ? OPERATING_SYSTEM : OK;
 }
 

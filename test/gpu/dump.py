@@ -346,7 +346,7 @@ def failing_restore():
             os.kill(a, signal.SIGKILL)
             box.wait_gone(a)
         cuda.rules(rule)
-        box.refused(cuda.thaw('restore', '-d', '-D', 'img', *more), text)
+        box.refused(restore(*more), text)
         nothing_left()
     fails(f'{CALL}Restore 2 999', 'GPU restore')
     fails(f'{CALL}Unlock 2 999', 'GPU unlock')

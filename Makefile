@@ -8,7 +8,10 @@ CFLAGS   ?= -O2 -g
 VERSION  := 0.1
 
 ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -pthread $(CFLAGS) -Isrc -I$(B)/gen -MMD -MP -DTHAW_VERSION='"$(VERSION)"'
-LIBS       = -lprotobuf-c -lmnl -ljson-c -pthread
+# liburing makes the engine's own reads from a disk quicker; page workers have no library and need none.
+URING     := $(shell echo 'int main(void) { return 0; }' | $(CC) -include liburing.h -x c - -l:liburing.a -o /dev/null 2>/dev/null && echo y)
+ALL_CFLAGS += $(if $(URING),-DHAVE_LIBURING)
+LIBS       = $(if $(URING),-l:liburing.a) -lprotobuf-c -lmnl -ljson-c -pthread
 
 PROTO    := $(wildcard proto/*.proto)
 PB_C     := $(PROTO:proto/%.proto=$(B)/gen/proto/%.pb-c.c)

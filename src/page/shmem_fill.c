@@ -3,8 +3,8 @@
  * Filling shared memory objects (shmem_fill.h). Runs in the engine, when the
  * root task exists: the engine never forks after it has threads.
  *
- * Pages go from the page cache straight into the object's mapping by pread, one
- * copy. Work is cut at CHUNK_LEN of the file and taken from one counter.
+ * Pages go straight into the object's mapping: from the page cache by pread, one copy, or past it, no copy, and
+ * then several pieces at once. Work is cut at PIECE bytes of the file and taken from one counter.
  */
 #include "page/shmem_fill.h"
 
@@ -16,15 +16,14 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/io.h"
 #include "base/trace.h"
+#include "page/deep_read.h"
 
 enum { PIECE = 2 << 20, MAX_THREADS = 64 };
 
 struct piece {
 	const struct shmem_job *job;
-	int file;          /* the pages file */
-	uint32_t pages_id;
+	const struct page_source *file;
 	uint64_t at, off, len; /* in the object, in the file, bytes */
 };
 
@@ -39,60 +38,72 @@ struct fill {
 	char why[512];
 };
 
-static int fill_piece(struct fill *f, const struct piece *k)
+static void fail(struct fill *f, int err)
 {
-	void *to = mmap(NULL, k->len, PROT_READ | PROT_WRITE, MAP_SHARED, k->job->fd, (off_t)k->at);
-	ssize_t n;
+	pthread_mutex_lock(&f->lock);
+	if (!atomic_load(&f->err)) {
+		snprintf(f->why, sizeof(f->why), "%s", err_text());
+		atomic_store(&f->err, err);
+	}
+	pthread_mutex_unlock(&f->lock);
+}
 
-	if (to == MAP_FAILED)
-		return err_set(errno, "map shared memory object %lu", k->job->obj->shmid);
-	n = io_pread(k->file, to, k->len, k->off);
-	munmap(to, k->len);
-	if (n < 0)
-		return err_set((int)-n, "pages-%u.img: read at offset %lu", k->pages_id, k->off);
-	if ((uint64_t)n < k->len)
-		return err_say(ENODATA, "pages-%u.img: the file ends before offset %lu, where pages should be", k->pages_id,
-			       k->off + (uint64_t)n);
+static void piece_done(const struct deep_job *j, int err)
+{
+	struct fill *f = j->ctx;
+	const struct piece *k = j->what;
+
+	munmap(j->to, j->len);
+	if (err < 0) {
+		fail(f, err);
+		return;
+	}
 	if (f->opts->punch &&
-	    fallocate(k->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)k->off, (off_t)k->len) < 0)
+	    fallocate(k->file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)k->off, (off_t)k->len) < 0)
 		__atomic_add_fetch(f->opts->unpunched, 1, __ATOMIC_RELAXED);
 	atomic_fetch_add(f->done, k->len);
-	return 0;
+}
+
+static void fill_piece(struct fill *f, struct deep_read *reads, struct piece *k)
+{
+	struct deep_job j = { .from = k->file, .len = k->len, .off = k->off, .done = piece_done, .ctx = f, .what = k };
+
+	j.to = mmap(NULL, k->len, PROT_READ | PROT_WRITE, MAP_SHARED, k->job->fd, (off_t)k->at);
+	if (j.to == MAP_FAILED) {
+		fail(f, err_set(errno, "map shared memory object %lu", k->job->obj->shmid));
+		return;
+	}
+	j.direct = page_source_direct(k->file, k->off, k->len);
+	deep_read_start(reads, &j);
 }
 
 static void *fill_thread(void *arg)
 {
 	uint64_t from = trace_now_ns(), bytes = 0;
 	struct fill *f = arg;
+	struct deep_read *reads;
 
 	/* this number is wanted by a task that is being made right now: leave it, the others do the work */
 	if (gettid() != getpid() && f->opts->needed && f->opts->needed(f->opts->ctx, gettid()))
 		return f;
+	reads = f->opts->rings ? deep_read_new() : NULL;
 	for (;;) {
 		size_t i = atomic_fetch_add(&f->next, 1);
-		int err;
 
 		/* the caller knows why it is told to stop */
 		if (i >= f->n || atomic_load(&f->err) || *f->opts->stop ||
 		    __atomic_load_n(f->opts->failed, __ATOMIC_RELAXED))
 			break;
 		bytes += f->pieces[i].len;
-		err = fill_piece(f, &f->pieces[i]);
-		if (err < 0) {
-			pthread_mutex_lock(&f->lock);
-			if (!atomic_load(&f->err)) {
-				snprintf(f->why, sizeof(f->why), "%s", err_text());
-				atomic_store(&f->err, err);
-			}
-			pthread_mutex_unlock(&f->lock);
-		}
+		fill_piece(f, reads, &f->pieces[i]);
 	}
+	deep_read_end(reads);
 	trace_worker("fill shared memory", from, bytes);
 	return NULL;
 }
 
 /* files: of the object's sources. out NULL: only counts. */
-static size_t cut(const struct shmem_job *job, const int *files, struct piece *out)
+static size_t cut(const struct shmem_job *job, const struct page_source *files, struct piece *out)
 {
 	const struct snap_pages *p = &job->obj->pages;
 	size_t n = 0;
@@ -104,8 +115,7 @@ static size_t cut(const struct shmem_job *job, const int *files, struct piece *o
 		for (uint64_t done = 0; done < e->len; done += len, n++) {
 			len = e->len - done < PIECE ? e->len - done : PIECE;
 			if (out)
-				out[n] = (struct piece){ job, files[e->source], p->sources[e->source].pages_id,
-							 e->va + done, e->off + done, len };
+				out[n] = (struct piece){ job, &files[e->source], e->va + done, e->off + done, len };
 		}
 	}
 	return n;
@@ -126,21 +136,7 @@ static int run(struct fill *f)
 	return atomic_load(&f->err) ? err_adopt(-atomic_load(&f->err), f->why) : 0;
 }
 
-static int open_pages(const struct imgdir *dir, const struct snap_source *s, bool punch)
-{
-	int dirfd = imgdir_at(dir, s->depth)->dirfd, fd = -1;
-	char name[IMG_NAME_LEN];
-
-	img_name(name, IMG_PAGES, s->pages_id);
-	/* not to be able to punch is no reason not to restore */
-	if (punch)
-		fd = openat(dirfd, name, O_RDWR | O_CLOEXEC);
-	if (fd < 0)
-		fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC);
-	return fd < 0 ? err_set(errno, "open %s", name) : fd;
-}
-
-static int cut_and_run(struct fill *f, const struct shmem_job *jobs, size_t njobs, const int *files)
+static int cut_and_run(struct fill *f, const struct shmem_job *jobs, size_t njobs, const struct page_source *files)
 {
 	size_t total = 0, at = 0;
 	int err;
@@ -163,23 +159,24 @@ int shmem_fill(const struct imgdir *dir, const struct shmem_job *jobs, size_t nj
 	       const struct shmem_fill_opts *o, _Atomic uint64_t *done)
 {
 	struct fill f = { .opts = o, .done = done, .lock = PTHREAD_MUTEX_INITIALIZER };
-	auto_free int *files = NULL; /* every source of the first job, then of the second, ... */
+	auto_free struct page_source *files = NULL; /* every source of the first job, then of the second, ... */
 	size_t most = 1, n = 0;
 	int err;
 
 	for (size_t i = 0; i < njobs; i++)
 		most += jobs[i].obj->pages.nsources;
-	files = calloc(most, sizeof(int));
+	files = calloc(most, sizeof(*files));
 	err = files ? 0 : err_set(ENOMEM, "fill shared memory");
 	for (size_t i = 0; i < njobs; i++)
 		for (size_t k = 0; err >= 0 && k < jobs[i].obj->pages.nsources; k++) {
-			err = open_pages(dir, &jobs[i].obj->pages.sources[k], o->punch);
-			if (err >= 0)
-				files[n++] = err;
+			const struct snap_source *s = &jobs[i].obj->pages.sources[k];
+
+			err = page_source_open(imgdir_at(dir, s->depth)->dirfd, s->pages_id, o->io, o->punch, &files[n]);
+			n += err >= 0;
 		}
 	if (err >= 0)
 		err = cut_and_run(&f, jobs, njobs, files);
 	while (n)
-		close_fd(&files[--n]);
+		page_source_close(&files[--n]);
 	return err;
 }

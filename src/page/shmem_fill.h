@@ -8,6 +8,7 @@
 #define PAGE_SHMEM_FILL_H
 
 #include "img/imgdir.h"
+#include "pie/prog.h"
 #include "snap/snap.h"
 
 struct shmem_job {
@@ -17,7 +18,8 @@ struct shmem_job {
 
 struct shmem_fill_opts {
 	unsigned nthreads;
-	bool punch;
+	bool punch, rings; /* rings: io_uring may be used */
+	enum pie_io io;
 	bool (*needed)(const void *ctx, int32_t tid); /* an ID that the tree needs: no thread of ours may keep it */
 	const void *ctx;
 	/* not 0: the restore is to end, or has failed elsewhere */

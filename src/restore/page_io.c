@@ -62,7 +62,7 @@ void page_io_plan(struct restore *r)
 	};
 	const char *why = r->kinds.opts->page_io == PAGE_IO_AUTO ? auto_reads(r) : NULL;
 
-	r->page_io = why ? PIE_IO_READ : (uint32_t)r->kinds.opts->page_io;
+	r->page_io = why ? PIE_IO_READ : (enum pie_io)r->kinds.opts->page_io;
 	if (why)
 		log_info("pages are read with preadv: %s", why);
 	else

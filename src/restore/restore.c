@@ -152,7 +152,8 @@ static int stage_fill(void *ctx)
 	}
 	err = shmem_fill(r->dir, jobs, n,
 			 &(struct shmem_fill_opts){ .nthreads = r->shmem_bytes < SERIAL_BELOW ? 1 : r->workers,
-						    .punch = r->kinds.opts->auto_dedup, .needed = ids_needed, .ctx = r,
+						    .punch = r->kinds.opts->auto_dedup, .io = r->page_io,
+						    .rings = r->ring_entries != 0, .needed = ids_needed, .ctx = r,
 						    .stop = guard_flag(), .failed = &r->board->failed,
 						    .unpunched = &r->board->unpunched },
 			 &done);

@@ -253,21 +253,20 @@ REFUSED = {
 def ring_refused(which):
     pid, _ = dumped()
     install, seen = REFUSED[which]
+    failed = 0
     with disk():
         for mode in ('uring', 'direct', 'auto'):
             drop()
             box.must(restored('disk/images', mode, 'parallel', preexec_fn=install))
             text = log('disk/images')
-            if which == 'wait, half-way' and mode == 'uring':
-                pass  # from the page cache: nothing is waited for
-            elif seen:
-                check('io_uring not available: ' in text, f'{mode}: no word of it in the log')
-            else:
-                check('io_uring initialized' in text and 'io_uring failed in a page worker' in text,
-                      f'{mode}: no word of it in the log')
+            check(('io_uring not available: ' if seen else 'io_uring initialized') in text, f'{mode}: no word of it in the log')
+            failed += 'io_uring failed in a page worker' in text
             check(mode == 'uring' or read_mib()[1] >= 60, f'{mode}: it was not read directly')
             kinds.passes(pid, mode)
             kinds.put_back()
+    # a disk may be so quick that nothing is waited for; what lies in the page cache never is
+    least = 0 if seen else 1 if which.startswith('wait') else 3
+    check(failed >= least, f'{failed} of 3 restores said that io_uring failed')
 
 
 for w in REFUSED:

@@ -111,7 +111,7 @@ static void request_serve(struct agent *a, const struct gpu_conn *conn, const st
 	}
 	if (q->op == GPU_OP_STATUS)
 		status_send(a, conn, &head);
-	if (q->op < GPU_OP_STATE)
+	if (q->op < GPU_OP_MAP)
 		return;
 	r = gpu_job_start(&a->jobs, q, conn->id);
 	if (r < 0)

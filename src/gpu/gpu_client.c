@@ -165,6 +165,12 @@ static int question(struct gpu_client *c, enum gpu_op op, pid_t pid, struct pend
 	return r < 0 ? r : answer_finish(c, ticket, ret_p);
 }
 
+static void map_put(struct gpu_request *q, const struct gpu_map *map)
+{
+	q->n_pairs = (uint32_t)map->n;
+	memcpy(q->pair, map->pair, map->n * sizeof(map->pair[0]));
+}
+
 static int client_new(int fd, struct gpu_client **ret)
 {
 	struct gpu_client *c = calloc(1, sizeof(*c));
@@ -262,6 +268,17 @@ int gpu_client_restore_tid(struct gpu_client *c, pid_t pid, pid_t *ret)
 	return 0;
 }
 
+int gpu_client_check(struct gpu_client *c, const struct gpu_map *map)
+{
+	struct gpu_request q = { .op = GPU_OP_MAP, .timeout_ms = QUERY_MS };
+	uint32_t ticket;
+	int r;
+
+	map_put(&q, map);
+	r = request_send(c, &q, QUERY_MS, &ticket);
+	return r < 0 ? r : answer_finish(c, ticket, NULL);
+}
+
 int gpu_client_status(struct gpu_client *c, char **ret_json)
 {
 	struct pending p;
@@ -279,10 +296,8 @@ int gpu_client_start(struct gpu_client *c, enum gpu_step step, pid_t pid, uint32
 {
 	struct gpu_request q = { .op = GPU_OP_STEP + step, .pid = pid, .timeout_ms = timeout_ms };
 
-	if (map) {
-		q.n_pairs = (uint32_t)map->n;
-		memcpy(q.pair, map->pair, map->n * sizeof(map->pair[0]));
-	}
+	if (map)
+		map_put(&q, map);
 	return request_send(c, &q, timeout_ms, ret_ticket);
 }
 

@@ -50,6 +50,8 @@ int gpu_client_state(struct gpu_client *c, pid_t pid, enum gpu_state *ret) must_
 /* The thread of pid that must be able to run while the driver works on it. */
 int gpu_client_restore_tid(struct gpu_client *c, pid_t pid, pid_t *ret) must_check;
 
+/* Whether the GPUs that map puts in the place of others are here: before anything is restored. */
+int gpu_client_check(struct gpu_client *c, const struct gpu_map *map) must_check;
 /* What the agent is and does, as JSON text that the caller frees. */
 int gpu_client_status(struct gpu_client *c, char **ret_json) must_check;
 

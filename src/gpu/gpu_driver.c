@@ -107,6 +107,25 @@ int gpu_driver_restore_tid(const struct gpu_driver *d, pid_t pid, pid_t *ret)
 	return 0;
 }
 
+static bool has_gpu(const struct gpu_driver *d, const uint8_t uuid[GPU_UUID_LEN])
+{
+	for (size_t i = 0; i < d->n; i++)
+		if (!memcmp(d->device[i].uuid, uuid, GPU_UUID_LEN))
+			return true;
+	return false;
+}
+
+int gpu_driver_check(const struct gpu_driver *d, const struct gpu_map *map)
+{
+	char uuid[GPU_UUID_TEXT];
+
+	for (size_t i = 0; i < map->n; i++)
+		if (!has_gpu(d, map->pair[i].to))
+			return err_say(ENOENT, "%s of the map of GPUs is not here: this machine has %zu GPUs (thaw gpu-agent --status "
+				       "lists them)", gpu_uuid_text(map->pair[i].to, uuid), d->n);
+	return 0;
+}
+
 static int restore_call(const struct cuda_api *c, pid_t pid, const struct gpu_map *map)
 {
 	struct cuda_gpu_pair pair[GPU_MOST];
@@ -165,10 +184,13 @@ static int state_refuse(const struct gpu_driver *d, enum gpu_step step, pid_t pi
 int gpu_driver_step(const struct gpu_driver *d, enum gpu_step step, pid_t pid, uint32_t timeout_ms,
 		    const struct gpu_map *map)
 {
-	int result = step_call(&d->api, step, pid, timeout_ms, map);
+	int result, r = step == GPU_RESTORE && map ? gpu_driver_check(d, map) : 0;
 	enum gpu_state state;
 	char text[128];
 
+	if (r < 0)
+		return r;
+	result = step_call(&d->api, step, pid, timeout_ms, map);
 	if (result == CUDA_OK)
 		return 0;
 	if (result == CUDA_ILLEGAL_STATE)

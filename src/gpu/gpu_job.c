@@ -88,17 +88,24 @@ static int restore_again(struct gpu_jobs *jobs, const struct gpu_request *q, con
 	return gpu_driver_step(jobs->driver, GPU_RESTORE, q->pid, q->timeout_ms, map);
 }
 
+static const struct gpu_map *request_map(const struct gpu_request *q, struct gpu_map *map)
+{
+	map->n = q->n_pairs;
+	memcpy(map->pair, q->pair, q->n_pairs * sizeof(q->pair[0]));
+	return map;
+}
+
 static int step_run(struct gpu_job *job)
 {
 	const struct gpu_driver *d = job->all->driver;
 	const struct gpu_request *q = &job->request;
 	enum gpu_step step = (enum gpu_step)(q->op - GPU_OP_STEP);
-	struct gpu_map map = { .n = q->n_pairs };
 	struct gpu_holding holding = { 0 };
+	struct gpu_map map;
 	uint64_t from;
 	int r;
 
-	memcpy(map.pair, q->pair, q->n_pairs * sizeof(q->pair[0]));
+	request_map(q, &map);
 	gpu_pools_step(job->all->pools, 1);
 	if (step == GPU_CHECKPOINT || step == GPU_RESTORE)
 		slots_acquire(job->all, q, &holding);
@@ -117,12 +124,15 @@ static int step_run(struct gpu_job *job)
 static int job_run(struct gpu_job *job)
 {
 	enum gpu_state state = GPU_NONE;
+	struct gpu_map map;
 	pid_t tid = 0;
 	int r = gpu_start_wait(job->all->start);
 
 	if (r < 0)
 		return r;
 	switch ((enum gpu_op)job->request.op) {
+	case GPU_OP_MAP:
+		return gpu_driver_check(job->all->driver, request_map(&job->request, &map));
 	case GPU_OP_STATE:
 		r = gpu_driver_state(job->all->driver, job->request.pid, &state);
 		job->value = (int)state;

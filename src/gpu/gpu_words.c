@@ -34,7 +34,7 @@ static bool uuid_scan(const char **p, uint8_t ret[GPU_UUID_LEN])
 		s += *s == '-' && i;
 		if (digit(s[0]) < 0 || digit(s[1]) < 0)
 			return false;
-		ret[i] = (uint8_t)(digit(s[0]) << 4 | digit(s[1]));
+		ret[i] = (uint8_t)((unsigned)digit(s[0]) * 16 + (unsigned)digit(s[1]));
 		s += 2;
 	}
 	*p = s;

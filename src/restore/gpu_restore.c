@@ -120,7 +120,8 @@ int gpu_restore_open(struct restore *r)
 
 	if (err < 0 || !r->gpu->n)
 		return err_ctx(err, "--gpu-map");
-	return gpu_client_open(r->kinds.opts->gpu_socket, &r->gpu->client);
+	err = gpu_client_open(r->kinds.opts->gpu_socket, &r->gpu->client);
+	return err >= 0 && map ? err_ctx(gpu_client_check(r->gpu->client, &r->gpu->map), "--gpu-map") : err;
 }
 
 /* --- one task ------------------------------------------------------------------------------------- */

@@ -395,7 +395,7 @@ def map_of_gpus():
     for p in pids:
         box.must(cuda.cuda('--toggle', '--pid', p))
         for bad, text in ((f'{uuid(1)}={uuid(2)}', 'must name every GPU'), (f'{uuid(1)}={uuid(1)},{uuid(2)}={uuid(100)}', 'GPUs differ'),
-                          (f'{uuid(1)}={uuid(7)},{uuid(2)}={uuid(1)}', 'must name every GPU'),
+                          (f'{uuid(1)}={uuid(7)},{uuid(2)}={uuid(1)}', f'{uuid(7)} of the map of GPUs is not here'),
                           (f'{uuid(1)}={uuid(2)},{uuid(1)}={uuid(1)}', 'twice'), (f'{uuid(1)}={uuid(2)},{uuid(2)}={uuid(2)}', 'twice')):
             box.refused(cuda.cuda('--action', 'restore', '--device-map', bad, '--pid', p), text)
         box.must(cuda.cuda('--action', 'restore', '--device-map', f'{uuid(1)}={uuid(2)},{uuid(2)}={uuid(1)}', '--pid', p))
@@ -420,6 +420,23 @@ def which_gpu():
     check(used == [1, 0], f'contexts of {used}')
     for a in ('restore', 'unlock'):
         box.must(cuda.cuda('--action', a, '--pid', pid, STUB_CUDA_GPUS='1,2'))
+    cuda.passes(pid)
+
+
+@case('agent/map for a restore')
+def map_for_restore():
+    """A restore whose map names a GPU that is not here is refused before anything is created."""
+    stub_only()
+    pid = cuda.start(STUB_CUDA_GPUS='1')
+    start_agent(STUB_CUDA_GPUS='1,2')
+    os.mkdir('images')
+    box.must(cuda.thaw('dump', '-t', pid, '-D', 'images', '-o', 'dump.log', '-v4'))
+    box.wait_gone(pid)
+    restore = ('restore', '-d', '-D', 'images', '-o', 'restore.log', '-v4')
+    box.refused(cuda.thaw(*restore, '--gpu-map', f'{uuid(1)}={uuid(9)}'), f'{uuid(9)} of the map of GPUs is not here')
+    with open('images/restore.log') as f:
+        check('stage launch' not in f.read(), 'it was refused late')
+    box.must(cuda.thaw(*restore, '--gpu-map', f'{uuid(1)}={uuid(2)}'))
     cuda.passes(pid)
 
 

@@ -16,7 +16,7 @@ REAL = os.path.exists('/dev/nvidiactl') and not os.environ.get('THAW_TEST_STUB')
 
 def env(**more):
     """The environment of thaw and of CUDA programs."""
-    e = {'LC_ALL': 'C', 'PATH': os.environ['PATH']}
+    e = {k: os.environ[k] for k in ('PATH', 'LD_LIBRARY_PATH') if k in os.environ} | {'LC_ALL': 'C'}
     if not REAL:
         e.update(LD_LIBRARY_PATH=STUB, THAW_LIBCUDA=f'{STUB}/libcuda.so.1', STUB_CUDA_LOG=os.path.abspath('calls'),
                  STUB_CUDA_RULES=os.path.abspath('rules'))

@@ -17,7 +17,7 @@
 #include "kind/shmem.h"
 #include "page/collect.h"
 
-static const uint64_t TASK_TOP = 0x7ffffffff000, SERIAL_BELOW = 16 << 20;
+static const uint64_t TASK_TOP = 0x7ffffffff000, SERIAL_BELOW = 16 << 20, LARGE = 16 << 20;
 
 struct pieces {
 	struct collect_piece *v;
@@ -63,6 +63,25 @@ static struct area area_of_map(const struct map *m)
 			      .keep_zero = m->ino, .by_mem = !(m->prot & PROT_READ) };
 }
 
+/* All in one go, but for large anonymous mappings: there the quicker question does. */
+static int scan_pages(const struct dump_task *t, const struct pagemap *pm, struct pagemap_runs *runs)
+{
+	uint64_t at = 0;
+	int err = 0;
+
+	for (size_t i = 0; err >= 0 && i < t->nmaps; i++) {
+		struct area a = area_of_map(&t->maps[i]);
+
+		if (a.none || a.keep_zero || a.end - a.start < LARGE)
+			continue;
+		err = pagemap_scan(pm, &pagemap_private, at, a.start, runs);
+		if (err >= 0)
+			err = pagemap_scan(pm, &pagemap_anon, a.start, a.end, runs);
+		at = a.end;
+	}
+	return err < 0 ? err : pagemap_scan(pm, &pagemap_private, at, TASK_TOP, runs);
+}
+
 /* What is not unchanged of [from, to). *at only moves forward. */
 static int add_changed(struct pieces *p, const struct area *a, uint64_t from, uint64_t to,
 		       const struct pagemap_runs *unchanged, size_t *at)
@@ -106,7 +125,7 @@ static int task_pieces(const struct dump *d, struct dtask *k, const struct pagem
 	struct dump_task *t = k->t;
 	struct pagemap_runs runs = { 0 };
 	size_t run = 0, at = 0, n = d->memory_only ? t->nmaps : t->t->mm->n_vmas;
-	int err = pagemap_scan(pm, &pagemap_private, 0, TASK_TOP, &runs);
+	int err = scan_pages(t, pm, &runs);
 
 	for (size_t i = 0; err >= 0 && i < n; i++) {
 		struct area a = d->memory_only ? area_of_map(&t->maps[i]) : area_of_vma(t->t->mm->vmas[i]);
@@ -154,6 +173,23 @@ static int take_pieces(struct collect_object *o, struct pieces *p)
 	return 0;
 }
 
+static bool is_forked(const struct dump_task *t)
+{
+	return t->stat.flags & PROC_FORKNOEXEC;
+}
+
+/* Pages come to belong to two processes by fork and by MADV_MERGEABLE. (Of a child that left the tree none is told.) */
+static bool stands_alone(const struct dump *d, const struct dump_task *t)
+{
+	bool alone = !is_forked(t);
+
+	for (size_t i = 0; alone && i < d->kinds.ntasks; i++)
+		alone = d->kinds.tasks[i].t->parent != t->t || !is_forked(&d->kinds.tasks[i]);
+	for (size_t i = 0; alone && i < t->nmaps; i++)
+		alone = !(t->maps[i].vm_flags & MAP_VM_BIT(MAP_VM_MG));
+	return alone;
+}
+
 static int task_object(struct dump *d, struct dtask *k, struct collect_object *o)
 {
 	const struct dump_task *t = k->t;
@@ -162,6 +198,7 @@ static int task_object(struct dump *d, struct dtask *k, struct collect_object *o
 
 	o->name = arena_printf(d->kinds.a, "task %d (%s)", t->pid, t->stat.comm);
 	o->pid = t->pid;
+	o->alone = stands_alone(d, t);
 	o->src_fd = openat(t->proc_fd, "mem", O_RDONLY | O_CLOEXEC);
 	if (o->src_fd < 0)
 		return err_set(errno, "%s: open its memory", o->name);

@@ -127,7 +127,7 @@ static void read_what_is_left(const struct chunk *k, const struct iovec *v, size
 static int read_chunk(const struct chunk *k, const struct iovec *v, size_t n, uint8_t *buf)
 {
 	struct iovec to = { buf, k->len };
-	bool slow = !k->obj->pid || !pagemap_exclusive(&k->obj->pm, v, n);
+	bool slow = !k->obj->pid || (!k->obj->alone && !pagemap_exclusive(&k->obj->pm, v, n));
 
 	for (size_t i = 0; i < k->n; i++)
 		slow |= k->obj->pieces[k->first + i].by_mem;

@@ -40,6 +40,7 @@ struct collect_object {
 	int src_fd;           /* the shared object, or /proc/PID/mem */
 	bool may_vanish;      /* it runs: what cannot be read any more is left out */
 	struct pagemap pm;    /* of a process */
+	bool alone;           /* no page of it can be another process's as well */
 	struct pages_file out; /* pages-<id>.img */
 	struct collect_piece *pieces;
 	size_t npieces;

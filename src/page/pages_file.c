@@ -3,6 +3,9 @@
 #include "page/pages_file.h"
 
 #include <linux/magic.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/vfs.h>
@@ -11,24 +14,97 @@
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
 
-enum { WRITE_IOVS = 1024, MANY_WRITERS = 4 };
+enum { WRITE_IOVS = 1024, MANY_WRITERS = 4, BLOCK = 2 << 20, SMALL = 4096 };
+enum block_state { BLOCK_NONE, BLOCK_BUSY, BLOCK_DONE };
+
+/* Room at a multiple of 2 MiB: huge pages want addresses and offsets alike. */
+static bool map_file(struct pages_file *f, uint64_t len)
+{
+	f->room_len = len + BLOCK;
+	f->room = mmap(NULL, f->room_len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (f->room == MAP_FAILED)
+		return false;
+	f->map = (uint8_t *)(((uintptr_t)f->room + BLOCK - 1) & ~(uintptr_t)(BLOCK - 1));
+	f->map_len = len;
+	if (mmap(f->map, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, f->fd, 0) != MAP_FAILED)
+		return true;
+	munmap(f->room, f->room_len);
+	return false;
+}
+
+/* One small page, then the huge one: an empty block would not be collapsed. */
+static bool block_make(const struct pages_file *f, uint64_t b)
+{
+	uint8_t *at = f->map + b * BLOCK;
+
+	return !madvise(at, SMALL, MADV_POPULATE_WRITE) && !madvise(at, BLOCK, MADV_COLLAPSE);
+}
+
+/* By whoever comes first; who comes meanwhile waits. One that cannot be had will have small pages. */
+static void block_need(const struct pages_file *f, uint64_t b)
+{
+	uint8_t none = BLOCK_NONE;
+
+	if (b >= f->map_len / BLOCK)
+		return;
+	if (atomic_compare_exchange_strong(&f->block[b], &none, BLOCK_BUSY)) {
+		(void)block_make(f, b);
+		atomic_store(&f->block[b], BLOCK_DONE);
+	}
+	while (atomic_load(&f->block[b]) == BLOCK_BUSY)
+		sched_yield();
+}
+
+static bool huge_blocks(struct pages_file *f, unsigned writers)
+{
+	f->ahead = writers > 1 ? writers / 2 + 1 : 0;
+	if (f->map_len < BLOCK || !block_make(f, 0))
+		return false;
+	f->block = calloc(f->map_len / BLOCK, sizeof(*f->block));
+	if (f->block)
+		atomic_store(&f->block[0], BLOCK_DONE);
+	return f->block;
+}
+
+static void drop_map(struct pages_file *f)
+{
+	munmap(f->room, f->room_len);
+	free((void *)f->block);
+	f->map = NULL;
+	f->block = NULL;
+}
 
 void pages_file_prepare(struct pages_file *f, uint64_t most_len, unsigned writers)
 {
 	struct statfs fs;
-	void *map;
 
 	f->map = NULL;
-	if (writers < MANY_WRITERS || !most_len || fstatfs(f->fd, &fs) || fs.f_type != TMPFS_MAGIC)
+	f->block = NULL;
+	if (!most_len || (writers < MANY_WRITERS && most_len < BLOCK))
 		return;
-	if (ftruncate(f->fd, (off_t)most_len) < 0)
+	if (fstatfs(f->fd, &fs) || fs.f_type != TMPFS_MAGIC)
 		return;
-	map = mmap(NULL, most_len, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, 0);
-	if (map == MAP_FAILED)
+	if (ftruncate(f->fd, (off_t)most_len) < 0 || !map_file(f, most_len))
 		return;
-	f->map = map;
-	f->map_len = most_len;
+	if (huge_blocks(f, writers) || writers >= MANY_WRITERS)
+		return;
+	drop_map(f);
+	(void)!ftruncate(f->fd, 0);
+}
+
+/* Its blocks; and where one begins, a later one, so that nobody has to wait for it then. */
+static void make_blocks(const struct pages_file *f, uint64_t off, uint64_t len)
+{
+	uint64_t first = off / BLOCK, last = (off + len - 1) / BLOCK;
+
+	for (uint64_t b = first; b <= last; b++)
+		block_need(f, b);
+	if (off % BLOCK == 0 || first != last)
+		block_need(f, last + f->ahead);
 }
 
 /* The pages are made first, by a call that can say that there is no room: a mere store would be a SIGBUS. */
@@ -38,6 +114,8 @@ static int copy(const struct pages_file *f, const struct iovec *v, size_t n, uin
 
 	for (size_t i = 0; i < n; i++)
 		len += v[i].iov_len;
+	if (f->block)
+		make_blocks(f, off, len);
 	if (madvise(f->map + off, len, MADV_POPULATE_WRITE) < 0)
 		return err_set(errno == EFAULT || errno == ENOMEM ? ENOSPC : errno, "pages-%u.img: write at offset %lu",
 			       f->pages_id, off);
@@ -72,7 +150,6 @@ int pages_file_finish(struct pages_file *f, uint64_t len)
 {
 	if (!f->map)
 		return 0;
-	munmap(f->map, f->map_len);
-	f->map = NULL;
+	drop_map(f);
 	return ftruncate(f->fd, (off_t)len) < 0 ? err_set(errno, "pages-%u.img: set its length", f->pages_id) : 0;
 }

@@ -6,5 +6,5 @@
 int cmd_pre_dump(const struct opts *o, int *ret_exit)
 {
 	(void)ret_exit;
-	return dump_run_pre(o);
+	return dump_run(o);
 }

@@ -344,8 +344,3 @@ int dump_run(const struct opts *o)
 	}
 	return err;
 }
-
-int dump_run_pre(const struct opts *o)
-{
-	return dump_run(o);
-}

@@ -10,12 +10,10 @@
  * Dumps the tree under opts->tree into opts->images_dir. 0: the images are
  * complete, and the tree is gone, stopped or running as asked. -errno with a trail: the tree
  * goes on as before and the directory holds no image.
- */
-int dump_run(const struct opts *o) must_check;
-/*
- * thaw pre-dump: memory alone, of a tree that goes on. It stands still only while its pages are listed and
+ *
+ * As thaw pre-dump: memory alone, of a tree that goes on. It stands still only while its pages are listed and
  * protected; what it writes to afterwards, while they are read, the next dump stores again.
  */
-int dump_run_pre(const struct opts *o) must_check;
+int dump_run(const struct opts *o) must_check;
 
 #endif

@@ -223,6 +223,20 @@ int track_unchanged(struct dump *d, struct dtask *k)
 
 /* --- from here on --------------------------------------------------------------------------------- */
 
+/*
+ * Marks from an earlier watch. mremap() ends the watch of what it moves and leaves (as of 6.18) marks behind, and a
+ * page that is written to then is writable with the mark on: once watched again it would count as unwritten for ever.
+ */
+static int wipe(int uffd, const struct map *m)
+{
+	struct uffdio_writeprotect w = { .range = { m->start_va, m->end_va - m->start_va } };
+
+	while (ioctl(uffd, UFFDIO_WRITEPROTECT, &w) < 0)
+		if (errno != EAGAIN && errno != EINTR)
+			return err_set(errno, "UFFDIO_WRITEPROTECT of %lx-%lx", m->start_va, m->end_va);
+	return 0;
+}
+
 static int arm_task(struct dtask *k)
 {
 	struct track *t = &k->track;
@@ -236,7 +250,11 @@ static int arm_task(struct dtask *k)
 	for (size_t i = 0; err >= 0 && i < k->t->nmaps; i++) {
 		const struct map *m = &k->t->maps[i];
 
-		if (is_private(m) && watch(t->uffd, m))
+		if (!is_private(m) || !watch(t->uffd, m))
+			continue;
+		if (!t->watched[i])
+			err = wipe(t->uffd, m);
+		if (err >= 0)
 			err = pagemap_protect(&pm, m->start_va, m->end_va);
 	}
 	pagemap_close(&pm);

@@ -118,20 +118,18 @@ static void request_serve(struct agent *a, const struct gpu_conn *conn, const st
 		refuse(conn, q, r);
 }
 
-/* All that a client has sent. */
+/* One request of a client; it will be its turn again when all others had theirs. */
 static void conn_serve(struct agent *a, struct gpu_conn *conn)
 {
 	struct gpu_request q;
-	int r;
+	int r = gpu_conn_request(conn, &q);
 
-	while ((r = gpu_conn_request(conn, &q)) != 0 && r != -EPIPE) {
-		if (r < 0)
-			refuse(conn, &q, r);
-		else
-			request_serve(a, conn, &q);
-	}
 	if (r == -EPIPE)
 		gpu_conn_drop(&a->conns, conn);
+	else if (r < 0)
+		refuse(conn, &q, r);
+	else if (r > 0)
+		request_serve(a, conn, &q);
 }
 
 static void answers_send(struct agent *a)

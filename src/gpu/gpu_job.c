@@ -15,7 +15,7 @@
 #include "gpu/gpu_words.h"
 
 /* The driver gives up a lock by itself; it gets the time to say so. */
-enum { LOCK_GRACE_MS = 1000 };
+enum { LOCK_GRACE_MS = 1000, JOBS_MOST = 1024 };
 
 struct gpu_job {
 	struct gpu_job *next;
@@ -193,6 +193,8 @@ int gpu_job_start(struct gpu_jobs *jobs, const struct gpu_request *q, uint64_t c
 
 	if (r < 0)
 		return r;
+	if (jobs->n >= JOBS_MOST)
+		return err_say(EAGAIN, "the GPU agent has %d requests to do already", JOBS_MOST);
 	job = calloc(1, sizeof(*job));
 	if (!job)
 		return err_set(ENOMEM, "process %d: start a job for it", q->pid);

@@ -3,7 +3,10 @@
 import functools
 import json
 import os
+import random
 import signal
+import socket
+import struct
 import subprocess
 import time
 
@@ -157,6 +160,41 @@ def users():
     r = box.run([*nobody, box.THAW, 'cuda', '--gpu-socket', SOCKET, '--get-state', '--pid', str(pid)], env=env)
     box.refused(r, 'user 65534 may not use the GPU agent of user 0')
     cuda.passes(pid)
+
+
+@case('agent/garbage')
+def garbage():
+    """Whatever is sent to it, and by how many at once: the agent goes on."""
+    pid = cuda.start()
+    agent = start_agent()
+    status()
+    dice = random.Random(1)
+    for n in (0, 1, 23, 24, 1048, 1049, 5000):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+            s.connect(SOCKET)
+            s.send(dice.randbytes(n))
+    version = 0x74670002
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+        s.connect(SOCKET)
+        for i in range(500):  # nearly right ones, whose answers are read
+            n = dice.choice((0, 0, 1, 32, 33, 2**32 - 1))
+            head = struct.pack('<4IiI', dice.choice((version, version, i)), dice.randrange(12), i, 1000, dice.choice((0, -1, 1, pid, 999999)), n)
+            s.send(head + dice.randbytes(32 * dice.choice((0, min(n, 32)))))
+            answer = s.recv(65536)
+            check(struct.unpack_from('<2I', answer) == (version, i), f'answer {i}: {answer[:40]}')
+    deaf = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    deaf.connect(SOCKET)
+    for i in range(300):
+        deaf.send(struct.pack('<4IiI', version, 1, i, 1000, 0, 0))  # and answers that nobody reads
+    crowd = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(300)]
+    for s in crowd[:250]:
+        s.connect(SOCKET)
+    for s in crowd:
+        s.close()
+    check(status()['pid'] == agent, 'another one answers')
+    if cuda.state(pid) != 'running':  # one of the requests may have been a lock
+        check(cuda.state(pid) == 'locked', cuda.state(pid))
+    deaf.close()
 
 
 # --- what it cannot work with -------------------------------------------------------------------------------------

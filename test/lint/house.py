@@ -20,7 +20,7 @@ FOREIGN = 'test/golden/criu-4.2/'  # kept as it was when CRIU made images of it
 
 # A file includes only from its own row or an earlier one (ARCHITECTURE.md).
 LAYERS = (('base', 'preload', '../../proto/images.tbl'), ('img', 'kern', 'gpu', 'track', 'pie/prog.h'), ('snap', 'prog'),
-          ('page', 'arch', 'gpu', 'kind'), ('dump', 'restore'), ('cli',))
+          ('page', 'arch', 'kind'), ('dump', 'restore'), ('cli',))
 
 # Files and functions that may be longer.
 LONG = {

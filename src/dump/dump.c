@@ -334,13 +334,6 @@ int dump_run(const struct opts *o)
 	if (!job.ledger)
 		return -ENOMEM;
 	err = guard_run(run, &job, true);
-	if (err == -ECHILD) { /* the engine was killed, whose undos would have done it */
-		char why[512];
-
-		snprintf(why, sizeof(why), "%s", err_text());
-		gpu_rescue(job.ledger, NULL, NULL);
-		gpu_rescue_unmask(job.ledger);
-		err = err_adopt(-err, why);
-	}
-	return err;
+	/* the engine was killed, whose undos would have done it */
+	return err == -ECHILD ? gpu_rescue_orphans(job.ledger, err) : err;
 }

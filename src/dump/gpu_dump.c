@@ -201,7 +201,7 @@ static bool wants_checkpoint(const struct gpu_proc *p)
  * It is the only thread of its process that runs, and it blocks no signals: whatever is sent to the process would be
  * handled in it, while the threads that a handler may wait for stand still. So signals wait until it stands, too.
  */
-static int let_run(struct dump *d, struct gpu_proc *p)
+static int let_run(struct dump *d, struct gpu_proc *p, bool watched)
 {
 	int err = ptrace_get_sigmask(p->tid, &p->row->mask);
 
@@ -210,7 +210,7 @@ static int let_run(struct dump *d, struct gpu_proc *p)
 	p->row->masked_tid = p->tid;
 	err = ptrace_set_sigmask(p->tid, UINT64_MAX);
 	if (err >= 0)
-		err = seize_let_run(d->seized, p->tid);
+		err = seize_let_run(d->seized, p->tid, watched);
 	p->runs = err >= 0;
 	return err;
 }
@@ -230,12 +230,12 @@ static int start_restore_threads(struct dump *d)
 {
 	for (size_t i = 0; i < d->gpu->n; i++) {
 		struct gpu_proc *p = &d->gpu->v[i];
-		int err = wants_checkpoint(p) ? let_run(d, p) : 0;
+		bool watched = d->kinds.opts->gpu_prefault &&
+			       prefault_begin(&p->prefault, gpu_find_task(d->seized, p->pid), p->tid);
+		int err = wants_checkpoint(p) ? let_run(d, p, watched) : 0;
 
 		if (err < 0)
 			return err_ctx(err, "task %d (%s): the driver's thread", p->pid, p->comm);
-		if (p->runs && d->kinds.opts->gpu_prefault)
-			prefault_begin(&p->prefault, gpu_find_task(d->seized, p->pid), p->tid, d->kinds.a);
 	}
 	return 0;
 }
@@ -245,9 +245,6 @@ static int stop_restore_threads(struct dump *d)
 	char why[512] = "";
 	int first = 0;
 
-	/* all of them first: who waits for one task's threads looks at those of all tasks */
-	for (size_t i = 0; i < d->gpu->n; i++)
-		prefault_end(&d->gpu->v[i].prefault);
 	for (size_t i = 0; i < d->gpu->n; i++) {
 		struct gpu_proc *p = &d->gpu->v[i];
 
@@ -307,7 +304,7 @@ void gpu_dump_give_back(struct dump *d, bool seized)
 	if (!d->gpu || !d->gpu->n)
 		return;
 	for (size_t i = 0; seized && i < d->gpu->n; i++)
-		if (d->ledger->row[i].touched && let_run(d, &d->gpu->v[i]) < 0)
+		if (d->ledger->row[i].touched && let_run(d, &d->gpu->v[i], false) < 0)
 			log_warn("task %d (%s): %s", d->gpu->v[i].pid, d->gpu->v[i].comm, err_text());
 	gpu_rescue(d->ledger, seized ? gpu_steps_tend : NULL, d);
 	if (seized && stop_restore_threads(d) < 0)

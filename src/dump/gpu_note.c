@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the images say of CUDA processes. Runs in the engine when everything else of the tree is known. */
-#include <string.h>
+#include <sys/mman.h>
 
 #include "dump/gpu_dump.h"
 
@@ -25,6 +25,20 @@ static void note_ranges(struct dump *d, const struct gpu_proc *p, const struct d
 	e->n_range_start = e->n_range_len = n;
 }
 
+/* The advice on the driver's buffer is ours. */
+static void take_back_advice(const struct gpu_proc *p, const struct snap_task *t)
+{
+	for (size_t i = 0; p->prefault.start_va && i < t->mm->n_vmas; i++) {
+		uint64_t end = p->prefault.start_va + p->prefault.len;
+		VmaEntry *v = t->mm->vmas[i];
+
+		if (v->start >= p->prefault.start_va && v->end <= end && v->has_madv) {
+			v->madv &= ~(UINT64_C(1) << MADV_HUGEPAGE);
+			v->has_madv = v->madv != 0;
+		}
+	}
+}
+
 static void note_proc(struct dump *d, const struct gpu_proc *p)
 {
 	ThawGpuEntry *e = arena_msg(d->kinds.a, thaw_gpu_entry, ThawGpuEntry);
@@ -36,6 +50,7 @@ static void note_proc(struct dump *d, const struct gpu_proc *p)
 		if (d->kinds.tasks[i].pid == p->pid)
 			note_ranges(d, p, &d->kinds.tasks[i], e);
 	t->cores[0]->tc->thaw_gpu = e;
+	take_back_advice(p, t);
 }
 
 bool gpu_note(struct dump *d)

@@ -11,6 +11,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -167,12 +168,6 @@ static void unmask(const struct gpu_ledger_row *row)
 		log_info("task %d (%s): thread %d takes signals again", row->pid, row->comm, row->masked_tid);
 }
 
-void gpu_rescue_unmask(const struct gpu_ledger *l)
-{
-	for (size_t i = 0; i < l->n; i++)
-		unmask(&l->row[i]);
-}
-
 void gpu_rescue(struct gpu_ledger *l, void (*tend)(void *arg), void *arg)
 {
 	struct rescue *r = calloc(1, sizeof(*r));
@@ -196,4 +191,15 @@ void gpu_rescue(struct gpu_ledger *l, void (*tend)(void *arg), void *arg)
 	}
 	gpu_client_close(r->c);
 	free(r);
+}
+
+int gpu_rescue_orphans(struct gpu_ledger *l, int err)
+{
+	char why[512];
+
+	snprintf(why, sizeof(why), "%s", err_text());
+	gpu_rescue(l, NULL, NULL);
+	for (size_t i = 0; i < l->n; i++)
+		unmask(&l->row[i]);
+	return err_adopt(-err, why);
 }

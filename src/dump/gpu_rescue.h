@@ -35,7 +35,7 @@ struct gpu_ledger *gpu_rescue_ledger(const char *socket);
  * called now and then. Says in the log what was done, and what could not be.
  */
 void gpu_rescue(struct gpu_ledger *l, void (*tend)(void *arg), void *arg);
-/* For who comes after a killed engine: threads in which it had blocked signals get their masks back. */
-void gpu_rescue_unmask(const struct gpu_ledger *l);
+/* The same for who comes after a killed engine; threads whose signals it held back get their masks. Returns err. */
+int gpu_rescue_orphans(struct gpu_ledger *l, int err);
 
 #endif

@@ -49,10 +49,12 @@ void gpu_steps_tend(void *dump)
 	for (size_t i = 0; i < d->gpu->n; i++) {
 		struct gpu_proc *p = &d->gpu->v[i];
 
-		if (p->runs && seize_tend(d->seized, p->tid) < 0)
+		int r = p->runs ? seize_tend(d->seized, p->tid) : 0;
+
+		if (r > 0)
+			r = prefault_look(&p->prefault);
+		if (r < 0)
 			p->runs = false; /* the driver's step will fail, and say it */
-		if (p->busy && p->prefault.n)
-			prefault_tend(&p->prefault);
 	}
 }
 
@@ -60,6 +62,15 @@ static bool any_busy(const struct gpu_dump *g)
 {
 	for (size_t i = 0; i < g->n; i++)
 		if (g->v[i].busy)
+			return true;
+	return false;
+}
+
+/* Those report by SIGCHLD, and often. */
+static bool any_watched(const struct gpu_dump *g)
+{
+	for (size_t i = 0; i < g->n; i++)
+		if (g->v[i].busy && g->v[i].runs && g->v[i].prefault.watching)
 			return true;
 	return false;
 }
@@ -75,20 +86,26 @@ static void keep_first(int *first, char why[512], int err, const struct gpu_proc
 int gpu_steps(struct dump *d, enum gpu_step step, uint32_t timeout_ms, bool (*wants)(const struct gpu_proc *p))
 {
 	struct gpu_dump *g = d->gpu;
+	struct ptrace_waiter w;
 	char why[512] = "";
 	int first = 0;
 
 	for (size_t i = 0; first >= 0 && i < g->n; i++)
 		if (wants(&g->v[i]))
 			keep_first(&first, why, begin(d, &g->v[i], step, timeout_ms), &g->v[i], step);
+	ptrace_waiter_begin(&w, UINT64_MAX);
 	while (any_busy(g)) {
 		struct pollfd fd = { .fd = gpu_client_fd(g->client), .events = POLLIN };
 
-		poll(&fd, 1, TICK_MS);
+		if (any_watched(g))
+			(void)!ptrace_waiter_pause(&w);
+		else
+			poll(&fd, 1, TICK_MS);
 		for (size_t i = 0; i < g->n; i++)
 			if (g->v[i].busy && gpu_client_done(g->client, g->v[i].ticket))
 				keep_first(&first, why, end(d, &g->v[i], step), &g->v[i], step);
 		gpu_steps_tend(d);
 	}
+	ptrace_waiter_end(&w);
 	return first < 0 ? err_adopt(-first, why) : 0;
 }

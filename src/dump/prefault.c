@@ -1,134 +1,149 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Populating the driver's buffers by threads of the target (prefault.h). Runs in the engine, the tracer. */
+/*
+ * The driver's buffer is populated with huge pages (prefault.h). Runs in the engine, the tracer of all threads.
+ *
+ * What is touched from outside by a write of a zero is memory that nobody has seen yet: the one thread that runs stands
+ * right behind its mmap(). If the engine dies meanwhile, that thread goes on with a mapping that is populated
+ * as it is used, and the leader finds home from its ledge.
+ */
 #include "dump/prefault.h"
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include "arch/x86_64/ledge.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/trace.h"
+#include "kern/maps.h"
 #include "kern/ptrace.h"
 
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
+enum { THREADS = 16, PAGES = 32 };
 
-/* A mapping is worth it from LEAST on; a call populates SLICE; so much memory is left to others. */
-static const uint64_t LEAST = 32 << 20, SLICE = 64 << 20, SPARE = UINT64_C(1) << 30, PATIENCE_NS = 10000000000u;
+/* From this length on it is the buffer; a huge page; what is left to others; its mmap() comes at once. */
+static const uint64_t LEAST = 32 << 20, HUGE = 2 << 20, SPARE = UINT64_C(1) << 30, WATCH_NS = 2000000000u;
 
-static uint64_t vsize_of(int proc_fd)
+static const uint64_t PATIENCE_NS = 10000000000u;
+
+/* --- the buffer, from outside ----------------------------------------------------------------------- */
+
+struct touching {
+	pid_t pid;
+	uint64_t end_va;
+	_Atomic uint64_t next_va;
+};
+
+static void *touch(void *arg)
+{
+	struct touching *t = arg;
+	struct iovec theirs[PAGES];
+	char zeros[PAGES] = { 0 };
+	uint64_t at;
+
+	while ((at = atomic_fetch_add(&t->next_va, PAGES * HUGE)) < t->end_va) {
+		struct iovec ours = { zeros, 0 };
+
+		for (; ours.iov_len < PAGES && at < t->end_va; at += HUGE)
+			theirs[ours.iov_len++] = (struct iovec){ (void *)at, 1 };
+		if (process_vm_writev(t->pid, &ours, 1, theirs, ours.iov_len, 0) < 0)
+			break; /* no memory, say: the driver will find out */
+	}
+	return NULL;
+}
+
+static void touch_all(const struct prefault *p)
+{
+	struct touching t = { .pid = p->task->pid, .end_va = p->start_va + p->len };
+	const long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	pthread_t threads[THREADS];
+	size_t n = 0;
+
+	t.next_va = (p->start_va + HUGE - 1) & ~(HUGE - 1);
+	while (n < THREADS && (long)n < cpus && !pthread_create(&threads[n], NULL, touch, &t))
+		n++;
+	for (size_t i = 0; i < n; i++)
+		pthread_join(threads[i], NULL);
+}
+
+/* --- the advice, from inside ------------------------------------------------------------------------ */
+
+static int find_vdso(int proc_fd, uint64_t *ret_va, uint64_t *ret_len)
 {
 	auto_free char *text = NULL;
-	unsigned long pages = 0;
+	const char *at;
+	unsigned long start, end;
 
-	if (io_slurp(proc_fd, "statm", &text) < 0 || sscanf(text, "%lu", &pages) != 1)
-		return 0;
-	return (uint64_t)pages * 4096;
-}
-
-static bool is_buffer(const struct map *m)
-{
-	return !m->shared && !m->name[0] && m->prot == (PROT_READ | PROT_WRITE) && m->end_va - m->start_va >= LEAST;
-}
-
-/* --- borrowed threads ----------------------------------------------------------------------------- */
-
-static int borrow(struct prefault *p, pid_t tid, const struct map *vdso)
-{
-	struct borrowed *b = &p->thread[p->n];
-	int err;
-
-	*b = (struct borrowed){ .tid = tid };
-	err = ptrace_get_regs(tid, &b->home);
-	if (err >= 0)
-		err = ptrace_get_sigmask(tid, &b->mask);
-	if (err >= 0)
-		err = ledge_put(p->task->proc_fd, vdso->start_va, vdso->end_va - vdso->start_va, &b->home, b->mask,
-				&b->ledge);
-	if (err < 0 || b->ledge.mem_fd < 0)
-		return err < 0 ? err : err_say(ENOSPC, "no more room in its vdso");
-	p->n++;
+	if (io_slurp(proc_fd, "maps", &text) < 0 || !(at = strstr(text, "[vdso]")))
+		return err_say(ENOTSUP, "it has no vdso");
+	while (at > text && at[-1] != '\n')
+		at--;
+	if (sscanf(at, "%lx-%lx", &start, &end) != 2)
+		return err_say(EINVAL, "its mappings cannot be read");
+	*ret_va = start;
+	*ret_len = end - start;
 	return 0;
 }
 
-void prefault_begin(struct prefault *p, const struct seize_task *t, pid_t but, struct arena *a)
+/* By the leader, which stands: the lock is free now. */
+static int advise(const struct prefault *p)
 {
-	const long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	const struct map *vdso = NULL;
+	const uint64_t args[6] = { p->start_va, p->len, MADV_HUGEPAGE };
+	struct user_regs_struct home, after = { 0 };
+	uint64_t mask, vdso_va, vdso_len;
+	pid_t tid = p->task->tids[0];
+	struct ledge ledge;
+	int err = find_vdso(p->task->proc_fd, &vdso_va, &vdso_len), err2;
 
-	*p = (struct prefault){ .task = t, .a = a };
-	if (maps_read(t->proc_fd, MAPS_PLAIN, a, &p->maps, &p->nmaps) < 0)
+	if (err >= 0)
+		err = ptrace_get_regs(tid, &home);
+	if (err >= 0)
+		err = ptrace_get_sigmask(tid, &mask);
+	if (err >= 0)
+		err = ledge_put(p->task->proc_fd, vdso_va, vdso_len, &home, mask, &ledge);
+	if (err < 0)
+		return err;
+	err = ptrace_call(tid, &home, ledge.call_va, SYS_madvise, args, trace_now_ns() + PATIENCE_NS, &after);
+	if (err >= 0 && after.rax)
+		err = err_set((int)-after.rax, "advise huge pages");
+	err2 = ptrace_set_sigmask(tid, mask);
+	if (err2 >= 0)
+		err2 = ptrace_set_regs(tid, &home);
+	if (err2 >= 0)
+		ledge_take(&ledge);
+	return err < 0 ? err : err2;
+}
+
+static void fill(struct prefault *p)
+{
+	uint64_t from = trace_now_ns();
+
+	if (advise(p) < 0) {
+		log_warn("task %d: %s: the driver's buffer gets small pages", p->task->pid, err_text());
 		return;
-	p->vsize_len = vsize_of(t->proc_fd);
-	for (size_t i = 0; i < p->nmaps; i++)
-		if (!strcmp(p->maps[i].name, "[vdso]"))
-			vdso = &p->maps[i];
-	for (size_t i = 0; vdso && i < t->n_tids && p->n < PREFAULT_THREADS && (long)p->n < cpus; i++)
-		if (t->tids[i] != but && borrow(p, t->tids[i], vdso) < 0)
-			break;
-	log_debug("task %d: %zu threads to populate the driver's buffers", t->pid, p->n);
-}
-
-static int call(struct borrowed *b, uint64_t va, uint64_t len, uint64_t advice)
-{
-	const uint64_t args[6] = { va, len, advice };
-	int err = ptrace_call_begin(b->tid, &b->home, b->ledge.call_va, SYS_madvise, args,
-				    trace_now_ns() + PATIENCE_NS);
-
-	b->busy = true;
-	b->lost = err < 0;
-	return err;
-}
-
-/* True when it is ready for another call. */
-static bool is_ready(struct borrowed *b)
-{
-	struct ptrace_stop stop = { .kind = PTRACE_STOP_NONE };
-
-	if (b->lost)
-		return false;
-	if (b->busy) {
-		b->lost = ptrace_poll_stop(b->tid, &stop) < 0 || stop.kind == PTRACE_STOP_DIED;
-		b->busy = stop.kind == PTRACE_STOP_NONE;
 	}
-	return !b->busy && !b->lost;
+	touch_all(p);
+	trace_span("populate the driver's buffer", p->task->pid, p->task->pid, from, trace_now_ns(), p->len);
+	log_info("task %d: populated %lu MiB of the driver's buffer with huge pages in %.1f ms", p->task->pid,
+		 (unsigned long)(p->len >> 20), (double)(trace_now_ns() - from) / 1e6);
 }
 
-/* --- new mappings --------------------------------------------------------------------------------- */
+/* --- the driver's thread ---------------------------------------------------------------------------- */
 
-static bool was_there(const struct prefault *p, const struct map *m)
+static bool huge_pages_allowed(void)
 {
-	for (size_t i = 0; i < p->nmaps; i++)
-		if (p->maps[i].start_va < m->end_va && p->maps[i].end_va > m->start_va && is_buffer(&p->maps[i]))
-			return true;
-	return false;
+	auto_free char *text = NULL;
+
+	return io_slurp(AT_FDCWD, "/sys/kernel/mm/transparent_hugepage/enabled", &text) > 0 && !strstr(text, "[never]");
 }
 
-static void look_for_new(struct prefault *p)
-{
-	uint64_t now = vsize_of(p->task->proc_fd);
-	struct map *maps;
-	size_t n;
-
-	if (now < p->vsize_len + LEAST || maps_read(p->task->proc_fd, MAPS_PLAIN, p->a, &maps, &n) < 0)
-		return;
-	for (size_t i = 0; i < n; i++)
-		if (is_buffer(&maps[i]) && !was_there(p, &maps[i]) && p->nranges < ARRAY_LEN(p->range)) {
-			log_debug("task %d: the driver's buffer %lx-%lx", p->task->pid, maps[i].start_va, maps[i].end_va);
-			p->range[p->nranges++] = (struct prefault_range){ maps[i].start_va, maps[i].end_va, false };
-		}
-	p->vsize_len = now;
-	p->maps = maps;
-	p->nmaps = n;
-}
-
-/* Would it take memory that is not there? Then only the advice is given. */
 static bool fits(uint64_t len)
 {
 	auto_free char *text = NULL;
@@ -138,63 +153,62 @@ static bool fits(uint64_t len)
 	return at && sscanf(at, "MemAvailable: %llu", &kb) == 1 && kb * 1024 > len + SPARE;
 }
 
-/* The next call for a thread, if there is any. */
-static bool give_work(struct prefault *p, struct borrowed *b)
+bool prefault_begin(struct prefault *p, const struct seize_task *t, pid_t tid)
 {
-	for (size_t i = 0; i < p->nranges; i++) {
-		struct prefault_range *r = &p->range[i];
-		uint64_t len = r->end_va - r->start_va, at = r->start_va;
-
-		if (!len)
-			continue;
-		if (!r->advised) {
-			r->advised = true;
-			if (!fits(len))
-				r->start_va = r->end_va;
-			return call(b, at, len, MADV_HUGEPAGE) >= 0;
-		}
-		len = len < SLICE ? len : SLICE;
-		r->start_va += len;
-		p->populated_len += len;
-		return call(b, at, len, MADV_POPULATE_WRITE) >= 0;
-	}
-	return false;
+	*p = (struct prefault){ .task = t, .tid = tid, .until_ns = trace_now_ns() + WATCH_NS };
+	p->watching = t->tids[0] != tid && huge_pages_allowed();
+	return p->watching;
 }
 
-void prefault_tend(struct prefault *p)
+static int set_flags(pid_t tid, uint64_t flags)
 {
-	look_for_new(p);
-	for (size_t i = 0; p->nranges && i < p->n; i++)
-		if (is_ready(&p->thread[i]) && !give_work(p, &p->thread[i]))
-			break;
+	struct user_regs_struct regs;
+	int err = ptrace_get_regs(tid, &regs);
+
+	regs.r10 = flags;
+	return err < 0 ? err : ptrace_set_regs(tid, &regs);
 }
 
-/* --- the end -------------------------------------------------------------------------------------- */
-
-static int give_back(struct borrowed *b)
+static int at_entry(struct prefault *p, const struct __ptrace_syscall_info *s)
 {
-	struct ptrace_stop stop = { .kind = PTRACE_STOP_NONE };
-	int err = b->busy ? ptrace_wait_stop(b->tid, trace_now_ns() + PATIENCE_NS, &stop) : 0;
+	const uint64_t wanted = MAP_PRIVATE | MAP_ANONYMOUS;
+	const uint64_t *a = (const uint64_t *)s->entry.args; /* addr, length, protection, flags */
 
-	if (err >= 0 && stop.kind == PTRACE_STOP_DIED)
-		err = err_say(ESRCH, "thread %d was killed", b->tid);
+	p->in_mmap = s->entry.nr == SYS_mmap && a[1] >= LEAST && a[2] == (PROT_READ | PROT_WRITE) &&
+		     (a[3] & wanted) == wanted && fits(a[1]);
+	if (!p->in_mmap)
+		return 0;
+	p->len = a[1];
+	p->flags = a[3];
+	return set_flags(p->tid, p->flags & ~(uint64_t)MAP_POPULATE);
+}
+
+static int at_exit(struct prefault *p, const struct __ptrace_syscall_info *s)
+{
+	int err = set_flags(p->tid, p->flags);
+
+	p->in_mmap = p->watching = false;
+	if (err < 0 || s->exit.is_error)
+		return err;
+	p->start_va = (uint64_t)s->exit.rval;
+	fill(p);
+	return 0;
+}
+
+int prefault_look(struct prefault *p)
+{
+	struct __ptrace_syscall_info s;
+	int err = 0;
+
+	if (ptrace(PTRACE_GET_SYSCALL_INFO, p->tid, sizeof(s), &s) < 0)
+		return err_set(errno, "look at a system call of thread %d", p->tid);
+	if (s.op == PTRACE_SYSCALL_INFO_ENTRY)
+		err = at_entry(p, &s);
+	else if (s.op == PTRACE_SYSCALL_INFO_EXIT && p->in_mmap)
+		err = at_exit(p, &s);
+	if (trace_now_ns() > p->until_ns && !p->in_mmap)
+		p->watching = false;
 	if (err >= 0)
-		err = ptrace_set_sigmask(b->tid, b->mask);
-	if (err >= 0)
-		err = ptrace_set_regs(b->tid, &b->home);
-	if (err >= 0)
-		ledge_take(&b->ledge);
+		err = p->watching ? ptrace_syscall(p->tid, 0) : ptrace_cont(p->tid, 0);
 	return err;
-}
-
-void prefault_end(struct prefault *p)
-{
-	for (size_t i = 0; i < p->n; i++)
-		if (give_back(&p->thread[i]) < 0) /* it finds home by its ledge, once we are gone */
-			log_warn("task %d: %s", p->task->pid, err_text());
-	if (p->populated_len)
-		log_info("task %d: populated %lu MiB of the driver's buffers with %zu threads", p->task->pid,
-			 (unsigned long)(p->populated_len >> 20), p->n);
-	p->n = 0;
-	p->populated_len = 0;
 }

@@ -38,10 +38,11 @@ static int go_to_entry(pid_t tid, uint64_t deadline_ns)
 	return 0;
 }
 
-int ptrace_call_begin(pid_t tid, const struct user_regs_struct *base, uint64_t ip_va, long nr, const uint64_t a[6],
-		      uint64_t deadline_ns)
+int ptrace_call(pid_t tid, const struct user_regs_struct *base, uint64_t ip_va, long nr, const uint64_t a[6],
+		uint64_t deadline_ns, struct user_regs_struct *ret_after)
 {
 	struct user_regs_struct regs = *base;
+	struct ptrace_stop stop;
 	int r;
 
 	regs.rip = ip_va;
@@ -60,15 +61,8 @@ int ptrace_call_begin(pid_t tid, const struct user_regs_struct *base, uint64_t i
 		r = go_to_entry(tid, deadline_ns);
 	if (!r)
 		r = ptrace_interrupt(tid);
-	return r < 0 ? r : ptrace_cont(tid, 0);
-}
-
-int ptrace_call(pid_t tid, const struct user_regs_struct *base, uint64_t ip_va, long nr, const uint64_t a[6],
-		uint64_t deadline_ns, struct user_regs_struct *ret_after)
-{
-	struct ptrace_stop stop;
-	int r = ptrace_call_begin(tid, base, ip_va, nr, a, deadline_ns);
-
+	if (!r)
+		r = ptrace_cont(tid, 0);
 	if (!r)
 		r = ptrace_wait_stop(tid, deadline_ns, &stop);
 	if (!r && stop.kind == PTRACE_STOP_DIED)

@@ -391,14 +391,14 @@ int seize_tree(pid_t root, uint64_t timeout_ns, struct arena *a, struct seize **
 
 /* --- one thread that runs meanwhile ------------------------------------------------------------- */
 
-int seize_let_run(struct seize *s, pid_t tid)
+int seize_let_run(struct seize *s, pid_t tid, bool to_syscall)
 {
 	struct tracee *t = tracees_find(&((struct seizer *)s)->set, tid);
 	int r;
 
 	if (!t || t->state != TRACEE_STOPPED)
 		return err_say(ESRCH, "thread %d does not stand", tid);
-	r = ptrace_cont(tid, 0);
+	r = to_syscall ? ptrace_syscall(tid, 0) : ptrace_cont(tid, 0);
 	if (!r)
 		t->state = TRACEE_PENDING;
 	return r;
@@ -412,6 +412,8 @@ int seize_tend(struct seize *s, pid_t tid)
 
 	if (r < 0 || stop.kind == PTRACE_STOP_NONE)
 		return r;
+	if (stop.kind == PTRACE_STOP_SYSCALL)
+		return 1;
 	if (stop.kind != PTRACE_STOP_DIED)
 		return ptrace_cont(tid, stop.kind == PTRACE_STOP_SIGNAL ? stop.sig : 0);
 	if (t)

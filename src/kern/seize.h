@@ -49,11 +49,11 @@ struct seize {
 int seize_tree(pid_t root, uint64_t timeout_ns, struct arena *a, struct seize **ret_seize) must_check;
 
 /*
- * One thread of the stopped tree may run for a while: a GPU's driver works in one of the target's. seize_tend()
- * passes on what signals stop it, -ESRCH: it has ended. seize_again() stops it, with all
- * threads that its task has got meanwhile, and describes the task anew.
+ * One thread of the stopped tree may run for a while (up to its next system call): a GPU's driver works in one of
+ * the target's. seize_tend() passes on what signals stop it; 1: it stands at a system call; -ESRCH: it has
+ * ended. seize_again() stops it, with all threads that its task has got meanwhile, and describes the task anew.
  */
-int seize_let_run(struct seize *s, pid_t tid) must_check;
+int seize_let_run(struct seize *s, pid_t tid, bool to_syscall) must_check;
 int seize_tend(struct seize *s, pid_t tid) must_check;
 int seize_again(struct seize *s, struct seize_task *t) must_check;
 

@@ -161,6 +161,7 @@ static int shmem_pieces(const struct shmem_object *o, struct pieces *p)
 static int open_out(struct dump *d, struct collect_object *o, uint32_t pages_id)
 {
 	o->out.pages_id = pages_id;
+	o->out.direct = d->kinds.opts->page_io == PAGE_IO_DIRECT;
 	o->out.fd = imgdir_create(d->kinds.dir, IMG_PAGES, pages_id);
 	return o->out.fd < 0 ? o->out.fd : 0;
 }

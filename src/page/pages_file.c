@@ -2,14 +2,20 @@
 /* A pages file written by several threads (pages_file.h). */
 #include "page/pages_file.h"
 
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -78,15 +84,32 @@ static void drop_map(struct pages_file *f)
 	f->block = NULL;
 }
 
+/* No room for the most that there can be: the pages that are no zeros may fit, nevertheless. */
+static void prepare_direct(struct pages_file *f, uint64_t most_len)
+{
+	char path[32];
+	struct statx x;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->fd);
+	if (statx(f->fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &x) < 0 ||
+	    (x.stx_mask & STATX_DIOALIGN && (!x.stx_dio_offset_align || x.stx_dio_offset_align > SMALL)))
+		return;
+	f->direct_fd = open(path, O_WRONLY | O_DIRECT | O_CLOEXEC);
+	if (f->direct_fd >= 0 && fallocate(f->fd, 0, 0, (off_t)most_len) < 0)
+		log_debug("pages-%u.img: allocate %lu bytes: %s", f->pages_id, most_len, strerror(errno));
+}
+
 void pages_file_prepare(struct pages_file *f, uint64_t most_len, unsigned writers)
 {
 	struct statfs fs;
+	bool in_memory = !fstatfs(f->fd, &fs) && fs.f_type == TMPFS_MAGIC;
 
 	f->map = NULL;
 	f->block = NULL;
-	if (!most_len || (writers < MANY_WRITERS && most_len < BLOCK))
-		return;
-	if (fstatfs(f->fd, &fs) || fs.f_type != TMPFS_MAGIC)
+	f->direct_fd = -1;
+	if (f->direct && most_len && !in_memory)
+		prepare_direct(f, most_len);
+	if (!in_memory || !most_len || (writers < MANY_WRITERS && most_len < BLOCK))
 		return;
 	if (ftruncate(f->fd, (off_t)most_len) < 0 || !map_file(f, most_len))
 		return;
@@ -126,13 +149,19 @@ static int copy(const struct pages_file *f, const struct iovec *v, size_t n, uin
 
 int pages_file_write(const struct pages_file *f, struct iovec *v, size_t n, uint64_t off)
 {
+	int fd = f->direct_fd >= 0 ? f->direct_fd : f->fd;
+
 	if (f->map && n)
 		return copy(f, v, n, off);
 	while (n) {
-		ssize_t put = pwritev(f->fd, v, n < WRITE_IOVS ? (int)n : WRITE_IOVS, (off_t)off);
+		ssize_t put = pwritev(fd, v, n < WRITE_IOVS ? (int)n : WRITE_IOVS, (off_t)off);
 
 		if (put < 0 && errno == EINTR)
 			continue;
+		if (put < 0 && errno == EINVAL && fd != f->fd) { /* this file system takes none, or not from there */
+			fd = f->fd;
+			continue;
+		}
 		if (put <= 0)
 			return err_set(put ? errno : EIO, "pages-%u.img: write at offset %lu", f->pages_id, off);
 		off += (uint64_t)put;
@@ -148,8 +177,11 @@ int pages_file_write(const struct pages_file *f, struct iovec *v, size_t n, uint
 
 int pages_file_finish(struct pages_file *f, uint64_t len)
 {
-	if (!f->map)
+	if (!f->map && f->direct_fd < 0)
 		return 0;
-	drop_map(f);
+	if (f->map)
+		drop_map(f);
+	close_fd(&f->direct_fd);
+	f->direct_fd = -1;
 	return ftruncate(f->fd, (off_t)len) < 0 ? err_set(errno, "pages-%u.img: set its length", f->pages_id) : 0;
 }

@@ -9,6 +9,8 @@
  * whatever the mount says of huge pages. It takes a third of the time, and readers
  * gain as well. Where that does not work, and on a disk, where the kernel's page_mkwrite per page
  * costs more than the lock, it is pwritev(2).
+ *
+ * Direct writes of several threads need not stand in line if the file has its blocks before.
  */
 #ifndef PAGE_PAGES_FILE_H
 #define PAGE_PAGES_FILE_H
@@ -23,6 +25,8 @@
 struct pages_file {
 	int fd;            /* the caller's */
 	uint32_t pages_id; /* for sentences */
+	bool direct;       /* asked for: past the page cache, which a large image would only fill */
+	int direct_fd;     /* -1: not so */
 	uint8_t *map;      /* NULL: written with pwritev */
 	uint64_t map_len;
 	void *room;        /* where the mapping lies, for its alignment */
@@ -33,7 +37,7 @@ struct pages_file {
 
 /* Chooses the way for at most most_len bytes by so many writers. Never fails: the plain way is always there. */
 void pages_file_prepare(struct pages_file *f, uint64_t most_len, unsigned writers);
-/* Writes n pieces, one behind the other, from off on. May be called by several threads; v is used up. */
+/* Writes n pieces of aligned pages, one behind the other, from off on. For several threads at once; v is used up. */
 int pages_file_write(const struct pages_file *f, struct iovec *v, size_t n, uint64_t off) must_check;
 /* All is written: the file gets its length. */
 int pages_file_finish(struct pages_file *f, uint64_t len) must_check;

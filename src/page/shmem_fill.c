@@ -171,7 +171,8 @@ int shmem_fill(const struct imgdir *dir, const struct shmem_job *jobs, size_t nj
 		for (size_t k = 0; err >= 0 && k < jobs[i].obj->pages.nsources; k++) {
 			const struct snap_source *s = &jobs[i].obj->pages.sources[k];
 
-			err = page_source_open(imgdir_at(dir, s->depth)->dirfd, s->pages_id, o->io, o->punch, &files[n]);
+			err = page_source_open(imgdir_at(dir, s->depth)->dirfd, s->pages_id, o->io, o->punch,
+					       &files[n]);
 			n += err >= 0;
 		}
 	if (err >= 0)

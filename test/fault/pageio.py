@@ -132,6 +132,23 @@ for m, fl in WAYS:
     case_add(f'page io/{m}, {fl}', functools.partial(whole, m, fl), limit=120)
 
 
+def written():
+    """A dump that writes past the page cache writes the same."""
+    pid = kinds.start(BULK)
+    box.dump(pid, 'images', '--leave-running')
+    kinds.saved()
+    with disk():
+        box.must(box.thaw('dump', 'disk/direct', '-t', pid, '--page-io=direct'))
+        box.wait_gone(pid)
+        for n in (n for n in os.listdir('images') if n.startswith('pages-')):
+            box.must(box.run(['cmp', f'images/{n}', f'disk/direct/{n}']))
+        box.must(restored('disk/direct', 'direct', 'parallel'))
+    kinds.passes(pid, 'restored')
+
+
+case_add('page io/written directly', written)
+
+
 # --- errors -----------------------------------------------------------------------------------------------------------
 
 def broken_disk():

@@ -47,8 +47,11 @@ def passes(kind, when):
     box.nothing_left(when)
 
 
-def criu(kind, fill):
+def criu(kind, fill, change=None):
+    """change: what is done to the images before they are restored."""
     unpack()
+    if change:
+        change(f'fixture/{kind}')
     os.mkdir(DIR)
     box.must(box.run(['cp', '-p', 'fixture/subject', f'fixture/{kind}.state', DIR]))
     if kind == 'fds':

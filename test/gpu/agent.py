@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import struct
@@ -149,8 +150,9 @@ def users():
     pid = cuda.start()
     nobody = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups']
     env = cuda.env(XDG_RUNTIME_DIR='/run/user/65534')
-    if not cuda.REAL:
-        os.chmod('calls', 0o666)
+    if not cuda.REAL:  # the checkout may lie where only root goes
+        shutil.copy(f'{cuda.STUB}/libcuda.so.1', '/run/user/65534')
+        env.update(THAW_LIBCUDA='/run/user/65534/libcuda.so.1', STUB_CUDA_LOG='/run/user/65534/calls')
     r = box.run([*nobody, box.THAW, 'cuda', '--get-state', '--pid', str(pid)], env=env)
     box.refused(r, f'process {pid} belongs to user 0, not to user 65534')
     start_agent()

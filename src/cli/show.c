@@ -55,6 +55,10 @@ static int dir_show(const struct opts *o, struct show *w)
 		return err_ctx(r, "%s", o->images_dir);
 	if (r < 0)
 		w->refusal = arena_strdup(w->s->a, err_text());
+	else
+		r = snap_chain(w->s, w->dir);
+	if (r < 0 && !w->refusal)
+		return r;
 	(o->json ? show_json : show_text)(w);
 	return 0;
 }

@@ -41,6 +41,9 @@ void show_memory(const struct snap *s, const struct snap_task *t, struct show_me
 /* Of mappings; guard pages are part of others. */
 uint64_t show_mapped(const struct show_memory *m);
 
+/* How much of the contents lies in the directory that many steps up the chain of parents; 0 of a refused image. */
+uint64_t show_held_by(const struct snap *s, uint32_t depth);
+
 struct show_row {
 	const struct snap_task *t;
 	unsigned depth;

@@ -137,6 +137,19 @@ static void add_shmem(struct json_object *out, const struct snap *s)
 	}
 }
 
+static void add_chain(struct json_object *out, const struct show *w)
+{
+	struct json_object *list = list_add(out, "builds_upon");
+	uint32_t depth = 1;
+
+	for (const struct imgdir *d = w->dir->parent; d; d = d->parent) {
+		struct json_object *o = item_add(list);
+
+		add_text(o, "path", d->path);
+		add_number(o, "bytes", show_held_by(w->s, depth++));
+	}
+}
+
 void show_json(const struct show *w)
 {
 	struct json_object *out = json_object_new_object(), *tasks;
@@ -153,6 +166,7 @@ void show_json(const struct show *w)
 	for (size_t i = 0; i < w->s->ntasks; i++)
 		add_task(tasks, w->s, rows[i].t);
 	add_shmem(out, w->s);
+	add_chain(out, w);
 	add_files(out, w);
 	puts(json_object_to_json_string_ext(out, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
 	json_object_put(out);

@@ -120,3 +120,24 @@ void show_memory(const struct snap *s, const struct snap_task *t, struct show_me
 			m->image += image_bytes(&t->pages, &at, v[i]);
 	}
 }
+
+static uint64_t held_by(const struct snap_pages *p, uint32_t depth)
+{
+	uint64_t len = 0;
+
+	for (size_t i = 0; i < p->nextents; i++)
+		if (p->sources[p->extents[i].source].depth == depth)
+			len += p->extents[i].len;
+	return len;
+}
+
+uint64_t show_held_by(const struct snap *s, uint32_t depth)
+{
+	uint64_t len = 0;
+
+	for (size_t i = 0; i < s->ntasks; i++)
+		len += held_by(&s->tasks[i]->pages, depth);
+	for (size_t i = 0; i < s->nshmem; i++)
+		len += held_by(&s->shmem[i]->pages, depth);
+	return len;
+}

@@ -42,6 +42,19 @@ static void head_print(const struct show *w)
 		printf("Cannot be restored: %s\n", safe(why, w->refusal));
 }
 
+static void chain_print(const struct show *w)
+{
+	uint32_t depth = 1;
+
+	if (w->dir->parent)
+		printf("\n%11s  BUILDS UPON\n", "TAKES");
+	for (const struct imgdir *d = w->dir->parent; d; d = d->parent) {
+		char path[SAFE_LEN], size[BYTES_LEN];
+
+		printf("%11s  %s\n", bytes(size, show_held_by(w->s, depth++)), safe(path, d->path));
+	}
+}
+
 static void tree_print(const struct show *w, const struct show_row *rows)
 {
 	printf("\n%8s %8s %8s %8s  %-8s %11s %11s  %s\n", "PID", "GROUP", "SESSION", "THREADS", "STATE", "MAPPED",
@@ -182,6 +195,7 @@ void show_text(const struct show *w)
 
 	head_print(w);
 	totals_print(w->s);
+	chain_print(w);
 	tree_print(w, rows);
 	for (size_t i = 0; i < w->s->ntasks; i++)
 		if (!rows[i].t->zombie)

@@ -2,6 +2,7 @@
 """Images that build upon older ones: a program (pages.c) changes its memory in every way between pre-dumps and dumps,
 and every word must be right after a restore from the chain."""
 import functools
+import json
 import os
 import random
 import re
@@ -263,6 +264,10 @@ def broken():
     """A chain with something missing is refused by name, and nothing is left."""
     pid, digest = made_chain()
     shutil.copytree('images', 'whole', symlinks=True)
+    shown = json.loads(box.must(box.run([box.THAW, 'show', 'images/3', '--json'])).out)
+    check(shown['restorable'] and [x['path'] for x in shown['builds_upon']] ==
+          ['images/3/parent', 'images/3/parent/parent'] and all(x['bytes'] > 1 << 18 for x in shown['builds_upon']),
+          f'thaw show does not know the chain: {shown.get("builds_upon")}')
 
     def refuse(text):
         box.refused(box.thaw('restore', 'images/3', '-d'), text)

@@ -28,7 +28,7 @@ static int in_task(int err, const struct seize_task *t)
 
 /* --- who ------------------------------------------------------------------------------------------ */
 
-static int add_proc(struct dump *d, const struct seize_task *t, bool dev)
+static int add_proc(struct dump *d, const struct seize_task *t, const struct gpu_traces *traces)
 {
 	struct gpu_dump *g = d->gpu;
 	struct gpu_proc *p;
@@ -38,8 +38,8 @@ static int add_proc(struct dump *d, const struct seize_task *t, bool dev)
 	if (t->state == SEIZE_STOPPED)
 		return err_say(EBUSY, "it is a stopped CUDA process, in which the driver cannot work: send it SIGCONT first");
 	p = &g->v[g->n];
-	*p = (struct gpu_proc){ .pid = t->pid, .dev = dev, .comm = arena_strdup(d->kinds.a, t->comm),
-				.row = &d->ledger->row[g->n] };
+	*p = (struct gpu_proc){ .pid = t->pid, .dev = traces->dev, .minors = traces->minors,
+				.comm = arena_strdup(d->kinds.a, t->comm), .row = &d->ledger->row[g->n] };
 	*p->row = (struct gpu_ledger_row){ .pid = t->pid };
 	snprintf(p->row->comm, sizeof(p->row->comm), "%.15s", t->comm);
 	d->ledger->n = (uint32_t)++g->n;
@@ -57,7 +57,7 @@ static int find_all(struct dump *d, const struct seize_task **ret_dev)
 		if (err >= 0 && traces.lib && !d->gpu->v)
 			d->gpu->v = arena_alloc(d->kinds.a, d->seized->n_tasks * sizeof(*d->gpu->v));
 		if (err >= 0 && traces.lib)
-			err = add_proc(d, t, traces.dev);
+			err = add_proc(d, t, &traces);
 		if (traces.lib && traces.dev)
 			*ret_dev = t;
 		if (err < 0)

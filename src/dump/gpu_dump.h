@@ -17,6 +17,7 @@ struct gpu_proc {
 	const char *comm;
 	enum gpu_state found;    /* before thaw did anything */
 	bool dev;                /* it maps or holds /dev/nvidia* */
+	uint64_t minors;         /* of these, the N of /dev/nvidiaN that are open, as bits */
 	bool runs;               /* its restore thread was let go */
 	bool busy;               /* a step of it is under way, its ticket and since when */
 	uint32_t ticket;
@@ -48,6 +49,7 @@ bool gpu_note(struct dump *d);
 struct gpu_traces {
 	bool lib;  /* maps libcuda */
 	bool dev;  /* maps or holds /dev/nvidia* */
+	uint64_t minors;
 };
 int gpu_find_traces(const struct seize_task *t, struct gpu_traces *ret) must_check;
 struct seize_task *gpu_find_task(const struct seize *s, pid_t pid);

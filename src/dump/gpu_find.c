@@ -5,6 +5,7 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -14,20 +15,23 @@
 
 static const char DEVICES[] = "/dev/nvidia";
 
-static int holds_device(int proc_fd, bool *ret)
+static int look_at_descriptors(int proc_fd, struct gpu_traces *t)
 {
 	int fd = openat(proc_fd, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	auto_dir DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	const struct dirent *e;
-	char link[64];
+	char link[64], end;
+	unsigned minor;
 
 	if (!dir)
 		return err_set(errno, "list its descriptors");
-	while (!*ret && (e = readdir(dir))) {
+	while ((e = readdir(dir))) {
 		ssize_t n = readlinkat(dirfd(dir), e->d_name, link, sizeof(link) - 1);
 
 		link[n < 0 ? 0 : n] = 0;
-		*ret = !strncmp(link, DEVICES, sizeof(DEVICES) - 1);
+		t->dev |= !strncmp(link, DEVICES, sizeof(DEVICES) - 1);
+		if (sscanf(link, "/dev/nvidia%u%c", &minor, &end) == 1 && minor < 64)
+			t->minors |= UINT64_C(1) << minor;
 	}
 	return 0;
 }
@@ -45,7 +49,7 @@ int gpu_find_traces(const struct seize_task *t, struct gpu_traces *ret)
 		return err_set((int)-n, "read its mappings");
 	ret->lib = strstr(text, "/libcuda.so") != NULL;
 	ret->dev = strstr(text, DEVICES) != NULL;
-	return ret->lib && !ret->dev ? holds_device(t->proc_fd, &ret->dev) : 0;
+	return ret->lib ? look_at_descriptors(t->proc_fd, ret) : 0;
 }
 
 struct seize_task *gpu_find_task(const struct seize *s, pid_t pid)

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the images say of CUDA processes. Runs in the engine when everything else of the tree is known. */
+#include <json-c/json.h>
 #include <sys/mman.h>
 
+#include "base/cleanup.h"
 #include "dump/gpu_dump.h"
 
 /* Where the driver had mappings that it will want back at the same addresses: what is not there any more. */
@@ -39,7 +41,23 @@ static void take_back_advice(const struct gpu_proc *p, const struct snap_task *t
 	}
 }
 
-static void note_proc(struct dump *d, const struct gpu_proc *p)
+/* The agent knows which GPU is /dev/nvidiaN; where there is one only, it is that. */
+static void note_gpus(struct dump *d, const struct gpu_proc *p, struct json_object *gpus, ThawGpuEntry *e)
+{
+	size_t n = gpus ? json_object_array_length(gpus) : 0;
+
+	e->gpu = arena_alloc(d->kinds.a, (n + 1) * sizeof(*e->gpu));
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *gpu = json_object_array_get_idx(gpus, i), *uuid, *minor;
+		int64_t number = json_object_object_get_ex(gpu, "minor", &minor) ? json_object_get_int64(minor) : -1;
+		bool used = number >= 0 && number < 64 && p->minors >> number & 1;
+
+		if ((used || n == 1) && json_object_object_get_ex(gpu, "uuid", &uuid))
+			e->gpu[e->n_gpu++] = arena_strdup(d->kinds.a, json_object_get_string(uuid));
+	}
+}
+
+static void note_proc(struct dump *d, const struct gpu_proc *p, struct json_object *gpus)
 {
 	ThawGpuEntry *e = arena_msg(d->kinds.a, thaw_gpu_entry, ThawGpuEntry);
 	struct snap_task *t = snap_task(d->snap, (uint32_t)p->pid);
@@ -50,16 +68,24 @@ static void note_proc(struct dump *d, const struct gpu_proc *p)
 		if (d->kinds.tasks[i].pid == p->pid)
 			note_ranges(d, p, &d->kinds.tasks[i], e);
 	t->cores[0]->tc->thaw_gpu = e;
+	note_gpus(d, p, gpus, e);
 	take_back_advice(p, t);
 }
 
 bool gpu_note(struct dump *d)
 {
+	struct json_object *status = NULL, *gpus = NULL;
+	auto_free char *text = NULL;
 	bool plugin = false;
 
+	if (d->gpu && d->gpu->n && gpu_client_status(d->gpu->client, &text) >= 0)
+		status = json_tokener_parse(text);
+	if (status)
+		json_object_object_get_ex(status, "gpus", &gpus);
 	for (size_t i = 0; d->gpu && i < d->gpu->n; i++) {
-		note_proc(d, &d->gpu->v[i]);
+		note_proc(d, &d->gpu->v[i], gpus);
 		plugin |= d->gpu->v[i].found != GPU_CHECKPOINTED;
 	}
+	json_object_put(status);
 	return plugin;
 }

@@ -121,7 +121,9 @@ int gpu_restore_open(struct restore *r)
 	if (err < 0 || !r->gpu->n)
 		return err_ctx(err, "--gpu-map");
 	err = gpu_client_open(r->kinds.opts->gpu_socket, &r->gpu->client);
-	return err >= 0 && map ? err_ctx(gpu_client_check(r->gpu->client, &r->gpu->map), "--gpu-map") : err;
+	if (err >= 0 && map)
+		err = err_ctx(gpu_client_check(r->gpu->client, &r->gpu->map), "--gpu-map");
+	return err;
 }
 
 /* --- one task ------------------------------------------------------------------------------------- */
@@ -157,6 +159,36 @@ static void done(struct restore *r, struct rgpu_task *t)
 	r->gpu->left--;
 }
 
+/* Where each GPU of the image goes: to itself, or as --gpu-map says, which must name all. */
+static int place_gpu(const struct gpu_map *asked, const char *uuid, struct gpu_pair *pair)
+{
+	for (size_t i = 0; i < asked->n; i++)
+		if (!memcmp(asked->pair[i].from, pair->from, GPU_UUID_LEN)) {
+			*pair = asked->pair[i];
+			return 0;
+		}
+	return asked->n ? err_say(EINVAL, "--gpu-map does not name %s, which the process uses", uuid) : 0;
+}
+
+/* Not earlier: an agent that has just been started gets its driver ready while memory is filled. */
+static int check_gpus(struct restore *r, const struct rgpu_task *t)
+{
+	struct gpu_map one;
+
+	for (size_t i = 0; t->e && i < t->e->n_gpu; i++) {
+		const char *uuid = t->e->gpu[i];
+		int err = gpu_map_parse(arena_printf(r->kinds.a, "%s=%s", uuid, uuid), &one);
+
+		if (err >= 0)
+			err = place_gpu(&r->gpu->map, uuid, &one.pair[0]);
+		if (err >= 0 && !r->gpu->map.n && gpu_client_check(r->gpu->client, &one) < 0)
+			err = err_say(ENOENT, "it uses %s, which is not in this machine: --gpu-map puts another in its place", uuid);
+		if (err < 0)
+			return err;
+	}
+	return 0;
+}
+
 static int begin(struct restore *r, struct rgpu_task *t)
 {
 	size_t thread;
@@ -166,6 +198,8 @@ static int begin(struct restore *r, struct rgpu_task *t)
 		done(r, t);
 		return 0;
 	}
+	if (err >= 0)
+		err = check_gpus(r, t);
 	if (err >= 0)
 		err = finish_ahead(r, t->k, thread, &t->mask);
 	if (err < 0)

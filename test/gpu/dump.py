@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """CUDA processes dumped and restored as a whole: on the stub driver, or a real one. What goes wrong in between leaves
 them running with every word of their GPU memory, or, in a restore, leaves nothing."""
+import json
 import os
 import signal
 import subprocess
@@ -203,14 +204,29 @@ def signals():
 @case('dump/another GPU')
 def another_gpu():
     stub_only()
-    uuid = [f'{n:02x}' * 4 for n in (1, 2)]
-    pid = cuda.start(STUB_CUDA_GPUS='1')
-    status = box.must(cuda.thaw('gpu-agent', '--status', '--json', STUB_CUDA_GPUS='1,2')) if cuda.agent_pid() else None
-    print(status, uuid)
-    box.must(dump(pid, STUB_CUDA_GPUS='1,2'))
+    pid = cuda.start()
+    box.must(dump(pid))
+
+    def uuid():
+        """Of the first GPU that the agent has."""
+        s = box.must(cuda.thaw('gpu-agent', '--status', '--json'))
+        return json.loads(s.out)['gpus'][0]['uuid']
+
+    def agent_of(gpus):
+        a = cuda.agent_pid()
+        if a:
+            os.kill(a, signal.SIGKILL)
+            box.wait_gone(a)
+        return {'STUB_CUDA_GPUS': gpus}
+    old = uuid()
     box.refused(cuda.thaw('restore', '-d', '-D', 'img', '--gpu-map', 'nonsense'), '--gpu-map')
+    box.refused(cuda.thaw('restore', '-d', '-D', 'img', **agent_of('2')), f'it uses {old}, which is not in this machine')
+    new = uuid()
+    check(old != new, f'{old} is still there')
+    box.refused(cuda.thaw('restore', '-d', '-D', 'img', '--gpu-map', f'{new}={new}'), f'does not name {old}')
+    box.refused(cuda.thaw('restore', '-d', '-D', 'img', '--gpu-map', f'{old}={old}'), 'is not here')
     nothing_left()
-    box.must(restore())
+    box.must(restore('--gpu-map', f'{old}={new}'))
     cuda.passes(pid)
 
 

@@ -181,7 +181,9 @@ static int check_gpus(struct restore *r, const struct rgpu_task *t)
 
 		if (err >= 0)
 			err = place_gpu(&r->gpu->map, uuid, &one.pair[0]);
-		if (err >= 0 && !r->gpu->map.n && gpu_client_check(r->gpu->client, &one) < 0)
+		if (err >= 0 && !r->gpu->map.n)
+			err = gpu_client_check(r->gpu->client, &one);
+		if (err == -ENOENT)
 			err = err_say(ENOENT, "it uses %s, which is not in this machine: --gpu-map puts another in its place", uuid);
 		if (err < 0)
 			return err;

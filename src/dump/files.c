@@ -196,12 +196,20 @@ static int dump_linked(struct dumping *d, const struct fd_facts *f, uint32_t *re
 	return 0;
 }
 
+static int proc_fd_of(const struct dumping *d, int32_t pid)
+{
+	for (size_t i = 0; i < d->ntasks; i++)
+		if (d->tasks[i].pid == pid)
+			return d->tasks[i].proc_fd;
+	return err_say(ESRCH, "task %d is not one of the tree", pid);
+}
+
 int dumping_link(struct dumping *d, int32_t pid, const char *link, uint32_t *ret_id)
 {
 	struct fd_facts f = { .pid = pid, .tfd = -1, .fdinfo = "", .mnt_id = -1 };
-	auto_close int proc_fd = proc_open(pid), fd = -1;
+	int proc_fd = proc_fd_of(d, pid), err;
+	auto_close int fd = -1;
 	char *target;
-	int err;
 
 	if (proc_fd < 0)
 		return proc_fd;

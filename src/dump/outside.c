@@ -18,6 +18,7 @@ static int see_task(struct dtask *k, enum maps_want want, struct arena *a)
 	struct dump_task *t = k->t;
 	int err = proc_status_read(t->proc_fd, 0, a, &t->status);
 
+	t->threads[0].status = t->status; /* its file says the same again */
 	if (err >= 0)
 		err = maps_read(t->proc_fd, want, a, &t->maps, &t->nmaps);
 	return err < 0 ? err : proc_namespaces(t->proc_fd, 0, k->ns);
@@ -45,7 +46,7 @@ struct crew *outside_look(struct dump *d)
 	for (size_t i = 0; i < d->kinds.ntasks; i++)
 		all[n++] = (struct sight){ .k = &d->tasks[i], .want = d->memory_only ? MAPS_PLAIN : MAPS_FLAGS };
 	for (size_t i = 0; i < d->kinds.ntasks; i++)
-		for (size_t j = 0; j < d->kinds.tasks[i].nthreads; j++)
+		for (size_t j = 1; j < d->kinds.tasks[i].nthreads; j++)
 			all[n++] = (struct sight){ .k = &d->tasks[i], .th = &d->kinds.tasks[i].threads[j] };
 	return crew_start(d->kinds.a, n, see, all);
 }

@@ -43,27 +43,29 @@ struct pair {
 	bool hidden;
 };
 
-static int read_entries(int fd, uint64_t va, uint64_t entries[WINDOW])
+static int read_entries(int fd, uint64_t va, uint64_t *entries, size_t n)
 {
-	ssize_t got = io_pread(fd, entries, WINDOW * sizeof(*entries), va / SNAP_PAGE * sizeof(*entries));
+	ssize_t got = io_pread(fd, entries, n * sizeof(*entries), va / SNAP_PAGE * sizeof(*entries));
 
 	if (got < 0)
 		return err_set((int)-got, "read pagemap at %" PRIx64, va);
-	for (size_t i = (size_t)got / sizeof(*entries); i < WINDOW; i++)
+	for (size_t i = (size_t)got / sizeof(*entries); i < n; i++)
 		entries[i] = 0; /* the end of the address space */
 	return 0;
 }
 
-static int look(struct pair *k, uint64_t va)
+/* From va on, as far as `end` at most. */
+static int look(struct pair *k, uint64_t va, uint64_t end)
 {
-	int err = read_entries(k->parent_fd, va, k->parent);
+	size_t n = (end - va) / SNAP_PAGE < WINDOW ? (end - va) / SNAP_PAGE : WINDOW;
+	int err = read_entries(k->parent_fd, va, k->parent, n);
 
 	if (err >= 0)
-		err = read_entries(k->child_fd, va, k->child);
+		err = read_entries(k->child_fd, va, k->child, n);
 	if (err >= 0)
-		err = read_entries(k->parent_fd, va, k->again);
+		err = read_entries(k->parent_fd, va, k->again, n);
 	k->at = va;
-	k->end = va + WINDOW * SNAP_PAGE;
+	k->end = va + n * SNAP_PAGE;
 	return err;
 }
 
@@ -96,7 +98,7 @@ static void add(struct pair *k, uint64_t va)
 static int compare_range(struct pair *k, uint64_t start, uint64_t end)
 {
 	for (uint64_t va = start; va < end && !k->hidden; va += SNAP_PAGE) {
-		int err = va < k->at || va >= k->end ? look(k, va) : 0;
+		int err = va < k->at || va >= k->end ? look(k, va, end) : 0;
 
 		if (err < 0)
 			return err;

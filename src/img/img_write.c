@@ -108,9 +108,14 @@ static int out_head(struct out *o)
 
 static int out_open(struct out *o, int dirfd)
 {
-	if (unlinkat(dirfd, o->name, 0) < 0 && errno != ENOENT)
-		return err_set(errno, "%s: replace", o->name);
-	o->fd = openat(dirfd, o->name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	const int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC;
+
+	o->fd = openat(dirfd, o->name, flags, 0600);
+	if (o->fd < 0 && errno == EEXIST) {
+		if (unlinkat(dirfd, o->name, 0) < 0 && errno != ENOENT)
+			return err_set(errno, "%s: replace", o->name);
+		o->fd = openat(dirfd, o->name, flags, 0600);
+	}
 	if (o->fd < 0)
 		return err_set(errno, "%s: create", o->name);
 	return out_head(o);

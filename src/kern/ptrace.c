@@ -177,8 +177,10 @@ static int wait_with(int (*poll)(pid_t, struct ptrace_stop *), pid_t tid, uint64
 		     struct ptrace_stop *ret_stop)
 {
 	struct ptrace_waiter w;
-	int r;
+	int r = poll(tid, ret_stop); /* mostly it is there */
 
+	if (r < 0 || ret_stop->kind != PTRACE_STOP_NONE)
+		return err_ctx(r, "task %d", tid);
 	ptrace_waiter_begin(&w, deadline_ns);
 	for (bool paused = false;; paused = true) {
 		r = poll(tid, ret_stop);

@@ -28,6 +28,7 @@ struct chunk {
 struct collect {
 	struct chunk *chunks;
 	size_t n, cap;
+	uint64_t longest;
 	_Atomic size_t next;
 	_Atomic int err;
 	_Atomic uint64_t *done;
@@ -50,6 +51,7 @@ static int add_chunk(struct collect *c, struct chunk k)
 		c->cap = cap;
 	}
 	c->chunks[c->n++] = k;
+	c->longest = k.len > c->longest ? k.len : c->longest;
 	return 0;
 }
 
@@ -254,7 +256,7 @@ static void *work(void *arg)
 	struct collect *c = arg;
 	struct stored *s = malloc(sizeof(*s));
 	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE;
-	uint8_t *buf = mmap(NULL, COLLECT_LEN, PROT_READ | PROT_WRITE, flags, -1, 0);
+	uint8_t *buf = mmap(NULL, c->longest, PROT_READ | PROT_WRITE, flags, -1, 0);
 
 	if (!s || buf == MAP_FAILED)
 		fail(c, err_set(ENOMEM, "make a buffer for a dump worker"));
@@ -270,7 +272,7 @@ static void *work(void *arg)
 			fail(c, err);
 	}
 	if (buf != MAP_FAILED)
-		munmap(buf, COLLECT_LEN);
+		munmap(buf, c->longest);
 	free(s);
 	trace_worker("read memory, write pages", from, bytes);
 	return NULL;

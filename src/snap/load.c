@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/crew.h"
 #include "snap/load.h"
 
 static int inventory_load(struct snap *s, int dirfd)
@@ -70,9 +71,9 @@ static int lists_load(struct snap *s, int dirfd)
 }
 
 /* The leader first, and alone where the image names no thread (older images, zombies). */
-static void threads_order(struct snap *s, PstreeEntry *e, bool alone)
+static void threads_order(struct arena *a, PstreeEntry *e, bool alone)
 {
-	uint32_t *v = arena_alloc(s->a, (e->n_threads + 1) * sizeof(*v));
+	uint32_t *v = arena_alloc(a, (e->n_threads + 1) * sizeof(*v));
 	size_t n = 0;
 
 	v[n++] = e->pid;
@@ -83,66 +84,112 @@ static void threads_order(struct snap *s, PstreeEntry *e, bool alone)
 	e->n_threads = n;
 }
 
-static int cores_load(struct snap *s, int dirfd, struct snap_task *t, struct load_id **ids)
+/* What is read by a crew: the tasks, then the other threads of all tasks. */
+struct reading {
+	struct snap *s;
+	int dirfd;
+	struct {
+		struct snap_task *t;
+		size_t k; /* which of its threads */
+	} *thread;
+	size_t nthreads;
+};
+
+static int leader_load(int dirfd, struct snap_task *t, struct arena *a)
 {
 	PstreeEntry *e = t->pst;
 	CoreEntry *leader;
-	int r = img_read_one(dirfd, IMG_CORE, e->pid, s->a, &leader);
+	int r = img_read_one(dirfd, IMG_CORE, e->pid, a, &leader);
 
 	if (r < 0)
 		return r;
 	if (!leader->tc)
 		return err_say(EINVAL, "core-%u.img: says nothing about its task (no tc)", e->pid);
 	t->zombie = leader->tc->task_state == TASK_DEAD || leader->tc->task_state == TASK_ZOMBIE;
-	threads_order(s, e, t->zombie);
-	t->cores = arena_alloc(s->a, e->n_threads * sizeof(CoreEntry *));
-	t->cores[t->ncores++] = leader;
-	for (; t->ncores < e->n_threads; t->ncores++) {
-		r = load_id_claim(s, ids, e->threads[t->ncores], t);
-		if (r >= 0)
-			r = img_read_one(dirfd, IMG_CORE, e->threads[t->ncores], s->a, &t->cores[t->ncores]);
-		if (r < 0)
-			return r;
-	}
+	threads_order(a, e, t->zombie);
+	t->cores = arena_alloc(a, e->n_threads * sizeof(CoreEntry *));
+	t->cores[0] = leader;
+	t->ncores = e->n_threads;
 	return 0;
 }
 
-static int fds_load(struct snap *s, int dirfd, struct snap_task *t)
+static int fds_load(const struct snap *s, int dirfd, struct snap_task *t, struct arena *a)
 {
 	bool per_id = s->inventory->has_fdinfo_per_id && s->inventory->fdinfo_per_id;
 	struct img_msgs all;
-	int r = img_read_all(dirfd, IMG_FDINFO, per_id ? t->ids->files_id : t->pst->pid, s->a, &all);
+	int r = img_read_all(dirfd, IMG_FDINFO, per_id ? t->ids->files_id : t->pst->pid, a, &all);
 
 	if (r < 0)
 		return r;
-	t->fds = arena_alloc(s->a, all.n * sizeof(FdinfoEntry *) + 1);
+	t->fds = arena_alloc(a, all.n * sizeof(FdinfoEntry *) + 1);
 	for (; t->nfds < all.n; t->nfds++)
 		t->fds[t->nfds] = (FdinfoEntry *)all.v[t->nfds].msg;
 	return 0;
 }
 
 /* Older images have the ids in the core. */
-static int ids_load(struct snap *s, int dirfd, struct snap_task *t)
+static int ids_load(int dirfd, struct snap_task *t, struct arena *a)
 {
 	t->ids = t->cores[0]->ids;
-	return t->ids ? 0 : img_read_one(dirfd, IMG_IDS, t->pst->pid, s->a, &t->ids);
+	return t->ids ? 0 : img_read_one(dirfd, IMG_IDS, t->pst->pid, a, &t->ids);
 }
 
-static int task_load(struct snap *s, int dirfd, struct snap_task *t, struct load_id **ids)
+static int task_load(void *ctx, size_t i, struct arena *a)
 {
+	const struct reading *w = ctx;
+	struct snap_task *t = w->s->tasks[i];
 	uint32_t pid = t->pst->pid;
-	int r = cores_load(s, dirfd, t, ids);
+	int dirfd = w->dirfd, r = leader_load(dirfd, t, a);
 
 	if (r < 0 || t->zombie)
 		return r;
-	r = ids_load(s, dirfd, t);
+	r = ids_load(dirfd, t, a);
 	if (r >= 0)
-		r = img_read_one(dirfd, IMG_MM, pid, s->a, &t->mm);
+		r = img_read_one(dirfd, IMG_MM, pid, a, &t->mm);
 	if (r >= 0)
-		r = img_read_one(dirfd, IMG_FS, pid, s->a, &t->fs);
+		r = img_read_one(dirfd, IMG_FS, pid, a, &t->fs);
 	if (r >= 0)
-		r = fds_load(s, dirfd, t);
-	return r < 0 ? r : load_pages(s->a, dirfd, IMG_PAGEMAP, pid, &t->pages);
+		r = fds_load(w->s, dirfd, t, a);
+	return r < 0 ? r : load_pages(a, dirfd, IMG_PAGEMAP, pid, &t->pages);
+}
+
+static int thread_load(void *ctx, size_t i, struct arena *a)
+{
+	const struct reading *w = ctx;
+	struct snap_task *t = w->thread[i].t;
+	size_t k = w->thread[i].k;
+
+	return img_read_one(w->dirfd, IMG_CORE, t->pst->threads[k], a, &t->cores[k]);
+}
+
+static int threads_claim(struct reading *w, struct load_id **ids)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < w->s->ntasks; i++)
+		n += w->s->tasks[i]->ncores;
+	w->thread = arena_alloc(w->s->a, n * sizeof(*w->thread) + 1);
+	for (size_t i = 0; i < w->s->ntasks; i++)
+		for (size_t k = 1; k < w->s->tasks[i]->ncores; k++) {
+			struct snap_task *t = w->s->tasks[i];
+			int r = load_id_claim(w->s, ids, t->pst->threads[k], t);
+
+			if (r < 0)
+				return r;
+			w->thread[w->nthreads].t = t;
+			w->thread[w->nthreads++].k = k;
+		}
+	return 0;
+}
+
+static int tasks_load(struct snap *s, int dirfd, struct load_id **ids)
+{
+	struct reading w = { .s = s, .dirfd = dirfd };
+	int r = crew_finish(crew_start(s->a, s->ntasks, task_load, &w));
+
+	if (r >= 0)
+		r = threads_claim(&w, ids);
+	return r < 0 ? r : crew_finish(crew_start(s->a, w.nthreads, thread_load, &w));
 }
 
 /* An object without bytes may have no image. */
@@ -202,8 +249,8 @@ int snap_load(struct snap *s, int dirfd)
 		r = lists_load(s, dirfd);
 	if (r >= 0)
 		r = load_tree(s, dirfd, &ids);
-	for (size_t i = 0; r >= 0 && i < s->ntasks; i++)
-		r = task_load(s, dirfd, s->tasks[i], &ids);
+	if (r >= 0)
+		r = tasks_load(s, dirfd, &ids);
 	if (r >= 0)
 		r = list_load(s, dirfd, IMG_TIMENS, snap_timens(s));
 	return r < 0 ? r : shmem_load_all(s, dirfd);

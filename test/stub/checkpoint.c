@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Checkpoints: the restore thread of a process, and those who ask it (stub.h). */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -17,7 +18,7 @@
 
 #include "stub.h"
 
-enum { OP_STATE, OP_TID, OP_LOCK, OP_CHECKPOINT, OP_RESTORE, OP_UNLOCK };
+enum { OP_STATE, OP_LOCK, OP_CHECKPOINT, OP_RESTORE, OP_UNLOCK };
 
 struct order {
 	int op;
@@ -152,8 +153,6 @@ static struct outcome order_do(const struct order *o)
 
 	if (o->op == OP_STATE)
 		return (struct outcome){ OK, stub.state };
-	if (o->op == OP_TID)
-		return (struct outcome){ OK, stub.restore_tid };
 	if (stub.state != needs[o->op])
 		return (struct outcome){ ILLEGAL_STATE, 0 };
 	switch (o->op) {
@@ -262,10 +261,35 @@ CHECKPOINT_CALL(cuCheckpointProcessGetState, (int pid, int *state), {
 	o.op = OP_STATE;
 	return ask("cuCheckpointProcessGetState", pid, &o, state);
 })
-CHECKPOINT_CALL(cuCheckpointProcessGetRestoreThreadId, (int pid, int *tid), {
-	o.op = OP_TID;
-	return ask("cuCheckpointProcessGetRestoreThreadId", pid, &o, tid);
-})
+
+/* As with driver 580 the thread need not run to be known: it has a name. */
+int cuCheckpointProcessGetRestoreThreadId(int pid, int *tid);
+int cuCheckpointProcessGetRestoreThreadId(int pid, int *tid)
+{
+	int r = call_begin("cuCheckpointProcessGetRestoreThreadId");
+	char path[300], name[32] = "";
+	const struct dirent *e;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	dir = r ? NULL : opendir(path);
+	if (!dir)
+		return r ? r : OPERATING_SYSTEM;
+	while ((e = readdir(dir)) && strcmp(name, "cuda-restore\n")) {
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/%d/task/%s/comm", pid, e->d_name);
+		f = fopen(path, "re");
+		if (!f || !fgets(name, sizeof(name), f))
+			name[0] = 0;
+		if (f)
+			fclose(f);
+		*tid = (int)strtol(e->d_name, NULL, 10);
+	}
+	closedir(dir);
+	return strcmp(name, "cuda-restore\n") ? NOT_INITIALIZED : OK;
+}
+
 CHECKPOINT_CALL(cuCheckpointProcessLock, (int pid, const unsigned *args), {
 	o.op = OP_LOCK;
 	o.timeout_ms = args ? args[0] : 0;

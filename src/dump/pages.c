@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which memory is to be stored, and from where; the storing itself is page/collect.c's. */
 #include <fcntl.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -13,6 +12,7 @@
 #include "base/trace.h"
 #include "dump/dt.h"
 #include "dump/page_map.h"
+#include "kern/cpus.h"
 #include "kern/pagemap.h"
 #include "kind/shmem.h"
 #include "page/collect.h"
@@ -230,14 +230,9 @@ static int shmem_object(struct dump *d, const struct shmem_object *s, struct col
 
 static unsigned threads_for(const struct dump *d)
 {
-	cpu_set_t set;
-	int n = 1;
+	unsigned n = d->bytes_total < SERIAL_BELOW ? 1 : cpus_usable();
 
-	if (d->bytes_total < SERIAL_BELOW)
-		return 1;
-	if (!sched_getaffinity(0, sizeof(set), &set))
-		n = CPU_COUNT(&set);
-	return (unsigned)(n > 16 ? 16 : n);
+	return n > 16 ? 16 : n;
 }
 
 static void tick(void *bar)

@@ -9,10 +9,13 @@
 #include "page/shmem_fill.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/falloc.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -20,6 +23,9 @@
 #include "page/deep_read.h"
 
 enum { PIECE = 2 << 20, MAX_THREADS = 64 };
+
+/* How long what is free is left to those who come; how often to look whether the restore goes on. */
+enum { GRACE_NS = 1000 * 1000, CHECK_NS = 20 * 1000 * 1000 };
 
 struct piece {
 	const struct shmem_job *job;
@@ -31,6 +37,7 @@ struct fill {
 	struct piece *pieces;
 	size_t n;
 	_Atomic size_t next;
+	_Atomic unsigned begun; /* threads, the caller included */
 	_Atomic int err;
 	const struct shmem_fill_opts *opts;
 	_Atomic uint64_t *done;
@@ -77,28 +84,66 @@ static void fill_piece(struct fill *f, struct deep_read *reads, struct piece *k)
 	deep_read_start(reads, &j);
 }
 
-static void *fill_thread(void *arg)
+/* The caller knows why it is told to stop. */
+static bool work_left(struct fill *f)
+{
+	return atomic_load(&f->next) < f->n && !atomic_load(&f->err) && !*f->opts->stop &&
+	       !__atomic_load_n(f->opts->failed, __ATOMIC_RELAXED);
+}
+
+static void give_back(struct fill *f)
+{
+	if (budget_give(f->opts->budget, 1))
+		syscall(SYS_futex, &f->opts->budget->bell, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
+/* Waits for a place in the budget. False: there is nothing left to do. */
+static bool wait_for_turn(struct fill *f)
+{
+	bool late = atomic_fetch_add(&f->begun, 1) >= f->opts->share, got = false;
+	struct timespec t = { .tv_nsec = late ? GRACE_NS : CHECK_NS };
+	struct pie_budget *b = f->opts->budget;
+
+	__atomic_add_fetch(&b->hungry, 1, __ATOMIC_SEQ_CST);
+	while (!got && work_left(f)) {
+		uint32_t heard = __atomic_load_n(&b->bell, __ATOMIC_SEQ_CST);
+
+		got = !late && budget_take(b, 1);
+		if (!got && work_left(f))
+			syscall(SYS_futex, &b->bell, FUTEX_WAIT, heard, &t, NULL, 0);
+		late = false;
+		t.tv_nsec = CHECK_NS;
+	}
+	__atomic_sub_fetch(&b->hungry, 1, __ATOMIC_SEQ_CST);
+	return got;
+}
+
+static void fill_pieces(struct fill *f)
 {
 	uint64_t from = trace_now_ns(), bytes = 0;
-	struct fill *f = arg;
-	struct deep_read *reads;
+	struct deep_read *reads = f->opts->rings ? deep_read_new() : NULL;
 
-	/* this number is wanted by a task that is being made right now: leave it, the others do the work */
-	if (gettid() != getpid() && f->opts->needed && f->opts->needed(f->opts->ctx, gettid()))
-		return f;
-	reads = f->opts->rings ? deep_read_new() : NULL;
-	for (;;) {
+	while (work_left(f)) {
 		size_t i = atomic_fetch_add(&f->next, 1);
 
-		/* the caller knows why it is told to stop */
-		if (i >= f->n || atomic_load(&f->err) || *f->opts->stop ||
-		    __atomic_load_n(f->opts->failed, __ATOMIC_RELAXED))
+		if (i >= f->n)
 			break;
 		bytes += f->pieces[i].len;
 		fill_piece(f, reads, &f->pieces[i]);
 	}
 	deep_read_end(reads);
 	trace_worker("fill shared memory", from, bytes);
+}
+
+static void *fill_thread(void *arg)
+{
+	struct fill *f = arg;
+
+	/* this number is wanted by a task that is being made right now: leave it, the others do the work */
+	if ((f->opts->needed && f->opts->needed(f->opts->ctx, gettid())) || !wait_for_turn(f))
+		return NULL;
+	fill_pieces(f);
+	give_back(f);
 	return NULL;
 }
 
@@ -130,7 +175,9 @@ static int run(struct fill *f)
 	for (; started + 1 < f->opts->nthreads && started < MAX_THREADS; started++)
 		if (pthread_create(&th[started], NULL, fill_thread, f))
 			break;
-	fill_thread(f);
+	budget_count(f->opts->budget);
+	fill_pieces(f);
+	give_back(f);
 	while (started)
 		pthread_join(th[--started], NULL);
 	return atomic_load(&f->err) ? err_adopt(-atomic_load(&f->err), f->why) : 0;
@@ -158,7 +205,7 @@ static int cut_and_run(struct fill *f, const struct shmem_job *jobs, size_t njob
 int shmem_fill(const struct imgdir *dir, const struct shmem_job *jobs, size_t njobs,
 	       const struct shmem_fill_opts *o, _Atomic uint64_t *done)
 {
-	struct fill f = { .opts = o, .done = done, .lock = PTHREAD_MUTEX_INITIALIZER };
+	struct fill f = { .begun = 1, .opts = o, .done = done, .lock = PTHREAD_MUTEX_INITIALIZER };
 	auto_free struct page_source *files = NULL; /* every source of the first job, then of the second, ... */
 	size_t most = 1, n = 0;
 	int err;

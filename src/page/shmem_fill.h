@@ -17,7 +17,9 @@ struct shmem_job {
 };
 
 struct shmem_fill_opts {
-	unsigned nthreads;
+	unsigned nthreads;         /* the most there may be */
+	unsigned share;            /* how many begin at once; the others take what is given back elsewhere */
+	struct pie_budget *budget; /* of the whole restore */
 	bool punch, rings; /* rings: io_uring may be used */
 	enum pie_io io;
 	bool (*needed)(const void *ctx, int32_t tid); /* an ID that the tree needs: no thread of ours may keep it */
@@ -30,7 +32,7 @@ struct shmem_fill_opts {
 
 /*
  * Reads the pages of all objects into place with o->nthreads threads (0, 1: the
- * caller alone), from the directory and those that it builds upon. punch: free them there behind. *done counts bytes.
+ * caller alone, who does not wait for a place in the budget), from the directory and those that it builds upon. punch: free them there behind. *done counts bytes.
  */
 int shmem_fill(const struct imgdir *dir, const struct shmem_job *jobs, size_t njobs, const struct shmem_fill_opts *o,
 	       _Atomic uint64_t *done) must_check;

@@ -20,6 +20,8 @@ _Noreturn void pie_sigreturn(uint64_t frame_va);
 /* op_sync.c */
 void pie_ring(struct pie_board *b);
 _Noreturn void pie_fail(struct pie_ctx *c, const struct prog_rec *rec, int err, uint64_t detail0, uint64_t detail1);
+/* Ends this task if the restore has failed, or its parent or the engine is gone. Ask now and then while waiting. */
+void pie_leave_if_alone(struct pie_ctx *c);
 void op_barrier(struct pie_ctx *c, uint32_t k);
 void op_commit(struct pie_ctx *c);
 void op_park(struct pie_ctx *c);

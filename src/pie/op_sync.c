@@ -65,7 +65,7 @@ void pie_fail(struct pie_ctx *c, const struct prog_rec *rec, int err, uint64_t d
 	leave();
 }
 
-static void leave_if_alone(struct pie_ctx *c)
+void pie_leave_if_alone(struct pie_ctx *c)
 {
 	if (__atomic_load_n(&c->board->failed, __ATOMIC_ACQUIRE) || (int32_t)sys0(__NR_getppid) != c->parent ||
 	    (c->board->engine_pid && sys2(__NR_kill, c->board->engine_pid, 0) == -3 /* ESRCH */))
@@ -84,7 +84,7 @@ void op_barrier(struct pie_ctx *c, uint32_t k)
 	while (!__atomic_load_n(&w->open, __ATOMIC_ACQUIRE)) {
 		futex_wait(&w->open, 0, CHECK_NS);
 		if (!__atomic_load_n(&w->open, __ATOMIC_ACQUIRE))
-			leave_if_alone(c);
+			pie_leave_if_alone(c);
 	}
 }
 
@@ -109,7 +109,7 @@ void op_commit(struct pie_ctx *c)
 	while (!__atomic_load_n(&b->commit, __ATOMIC_ACQUIRE)) {
 		futex_wait(&b->commit, 0, c->parent ? CHECK_NS : 0);
 		if (c->parent && !__atomic_load_n(&b->commit, __ATOMIC_ACQUIRE))
-			leave_if_alone(c);
+			pie_leave_if_alone(c);
 	}
 }
 

@@ -25,6 +25,8 @@
 
 #include <stdint.h>
 
+#include "pie/budget.h"
+
 enum prog_op {
 	OP_NONE,    /* never assembled: running into zeroed memory is a failure, not a feature */
 	OP_JUMP,    /* go on at the record at arg0 */
@@ -110,10 +112,11 @@ enum pie_io { PIE_IO_AUTO, PIE_IO_READ, PIE_IO_URING, PIE_IO_DIRECT };
 
 /* The memory of one task. Every field but next and done is constant once the task exists. */
 struct pie_fill {
-	uint64_t chunks_va, files_va, tids_va; /* arrays of pie_chunk, pie_file, int32_t (IDs for workers) */
-	uint64_t stacks_va;                    /* worker k's stack ends at stacks_va + (k + 1) * PIE_STACK */
-	uint32_t nchunks, nfiles, ntids;
-	uint32_t nworkers; /* 0: the leader fills by itself (the serial path) */
+	uint64_t chunks_va, files_va; /* arrays of pie_chunk, pie_file */
+	uint64_t stacks_va;           /* worker k's stack ends at stacks_va + (k + 1) * PIE_STACK */
+	uint32_t nchunks, nfiles;
+	uint32_t nworkers; /* the most it may have; 0: the leader fills by itself */
+	uint32_t share;    /* how many of the budget it takes at first */
 	uint32_t next;     /* atomic: the first chunk nobody has taken */
 	uint32_t punch;    /* auto-dedup: free the pages in the file once they are read */
 	/* Huge pages by moving: ranges to register, worker k's staging area; the leader sets uffd, -1: fill in place */
@@ -161,6 +164,7 @@ struct pie_board {
 	uint32_t unpunched;      /* atomic: pieces of images that could not be freed */
 	int32_t ring_err;        /* why a worker could not have a ring: -errno; it read without */
 	struct pie_barrier barrier[PIE_BARRIERS];
+	struct pie_budget budget;
 	struct pie_task task[];
 };
 

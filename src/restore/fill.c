@@ -4,7 +4,6 @@
  * gets of them, and the OP_FILL of its program.
  */
 #include <fcntl.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -13,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "kern/cpus.h"
 #include "page/chunk.h"
 #include "restore/heritage.h"
 #include "restore/vdso_place.h"
@@ -48,15 +48,13 @@ static uint32_t choose_workers(const struct restore *r)
 {
 	uint64_t bytes = r->fill_bytes + r->shmem_bytes;
 	int asked = r->kinds.opts->parallel_restore;
-	cpu_set_t set;
-	uint32_t cpus = 1, most;
+	uint32_t cpus, most;
 
 	if (asked == OPTS_SERIAL || bytes < SERIAL_BELOW)
 		return 0;
 	if (asked > 0)
 		return (uint32_t)asked < LAYOUT_WORKERS ? (uint32_t)asked : LAYOUT_WORKERS;
-	if (!sched_getaffinity(0, sizeof(set), &set))
-		cpus = (uint32_t)CPU_COUNT(&set);
+	cpus = cpus_usable();
 	most = bytes < LARGE ? 4 : cpus / 2 > 16 ? cpus / 2 : 16;
 	most = most < LAYOUT_WORKERS ? most : LAYOUT_WORKERS;
 	return cpus < most ? cpus : most;
@@ -83,15 +81,28 @@ void fill_plan(struct restore *r)
 			 r->kinds.opts->parallel_restore == OPTS_SERIAL ? "asked for" : "less than 16 MiB");
 }
 
-/* The workers a task gets out of the budget: its share by bytes, none when it is small. */
+/* A share by bytes, rounded up: rather one has to wait a little than a worker is left over. */
+uint32_t fill_share(const struct restore *r, uint64_t bytes)
+{
+	uint64_t all = r->fill_bytes + r->shmem_bytes, share = all ? (bytes * r->workers + all - 1) / all : 0;
+
+	return share > r->workers ? r->workers : share ? (uint32_t)share : 1;
+}
+
+/* The most workers a task may have: all, none when it is small. */
 uint32_t fill_workers(const struct restore *r, uint64_t bytes)
 {
-	uint64_t share;
+	return bytes < SERIAL_BELOW ? 0 : r->workers;
+}
 
-	if (!r->workers || bytes < SERIAL_BELOW)
-		return 0;
-	share = (bytes * r->workers + r->fill_bytes / 2) / r->fill_bytes;
-	return share < 1 ? 1 : share > r->workers ? r->workers : (uint32_t)share;
+void fill_budget(struct restore *r)
+{
+	struct pie_budget *b = &r->board->budget;
+
+	b->workers = r->workers;
+	b->free = (int32_t)r->workers;
+	b->nids = r->nspare_ids;
+	b->ids_va = prog_data(&r->space, r->spare_ids, r->nspare_ids * sizeof(int32_t));
 }
 
 /* The mappings that may get huge pages. */
@@ -159,16 +170,6 @@ static struct prog_rec *emit_staging(const struct restore *r, struct prog *p)
 	return rec;
 }
 
-/* Twice as many numbers as workers, in case some are taken in the meantime. */
-static void give_ids(struct restore *r, struct pie_fill *f)
-{
-	f->ntids = f->nworkers * 2 < r->nspare_ids ? f->nworkers * 2 : r->nspare_ids;
-	if (!f->ntids)
-		return;
-	r->nspare_ids -= f->ntids;
-	f->tids_va = prog_data(&r->space, r->spare_ids + r->nspare_ids, f->ntids * sizeof(int32_t));
-}
-
 /* The files that hold its pages, as workers open them. */
 static struct pie_file *name_files(struct restore *r, const struct snap_pages *p, uint64_t *ret_va)
 {
@@ -207,6 +208,7 @@ void fill_emit(struct restore *r, const struct rtask *k, struct prog *p)
 		.nfiles = (uint32_t)t->pages.nsources,
 		.stacks_va = layout_worker_stacks(&r->lay),
 		.nworkers = fill_workers(r, c.bytes),
+		.share = fill_share(r, c.bytes),
 		.punch = r->kinds.opts->auto_dedup,
 		.ranges_va = c.ranges_va,
 		.nranges = c.nranges,
@@ -219,7 +221,6 @@ void fill_emit(struct restore *r, const struct rtask *k, struct prog *p)
 		f->nworkers = c.n;
 	prog_alloc(&r->space, (f->nworkers + 1) * sizeof(struct pie_span), &f->spans_va);
 	r->fills[t->index] = f;
-	give_ids(r, f);
 	if (c.nranges || c.ncompare)
 		staging = emit_staging(r, p);
 	prog_label(p, "fill memory from %s", files[0].name);

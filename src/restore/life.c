@@ -197,6 +197,8 @@ int life_assemble(struct restore *r)
 {
 	size_t *first = first_holders(r);
 
+	fill_budget(r);
+
 	/* backwards: a creator's program holds the start of those it creates */
 	for (size_t i = r->tree.n; i-- > 0;) {
 		struct rtask *k = r->tree.tasks[i];

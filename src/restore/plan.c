@@ -44,7 +44,7 @@ static void print_task(const struct restore *r, const struct rtask *k, int depth
 
 		printf(": %zu threads, %zu mappings, %zu descriptors, ", k->t->ncores, k->t->mm ? k->t->mm->n_vmas : 0, k->t->nfds);
 		if (workers)
-			printf("%u workers fill %s", workers, progress_bytes(text, sizeof(text), bytes));
+			printf("%u to %u workers fill %s", fill_share(r, bytes), workers, progress_bytes(text, sizeof(text), bytes));
 		else
 			printf("the task itself fills %s", progress_bytes(text, sizeof(text), bytes));
 		if (k->heritage && k->heritage->same_bytes)

@@ -28,8 +28,6 @@
 #include "restore/stats.h"
 #include "restore/vdso_place.h"
 
-enum { SERIAL_BELOW = 16 << 20 };
-
 int restore_stage_load(void *ctx)
 {
 	struct restore *r = ctx;
@@ -151,7 +149,9 @@ static int stage_fill(void *ctx)
 		jobs[n++] = (struct shmem_job){ r->snap->shmem[i], fd };
 	}
 	err = shmem_fill(r->dir, jobs, n,
-			 &(struct shmem_fill_opts){ .nthreads = r->shmem_bytes < SERIAL_BELOW ? 1 : r->workers,
+			 &(struct shmem_fill_opts){ .nthreads = fill_workers(r, r->shmem_bytes),
+						    .share = fill_share(r, r->shmem_bytes),
+						    .budget = &r->board->budget,
 						    .punch = r->kinds.opts->auto_dedup, .io = r->page_io,
 						    .rings = r->ring_entries != 0, .needed = ids_needed, .ctx = r,
 						    .stop = guard_flag(), .failed = &r->board->failed,

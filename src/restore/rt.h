@@ -60,8 +60,12 @@ int restore_stage_assemble(void *ctx) must_check;
 /* fill.c: contents of private memory. */
 /* Counts the bytes and chooses the number of workers for the whole tree; logs the choice. */
 void fill_plan(struct restore *r);
-/* Page workers for a task with so many bytes to fill; 0: it fills them itself. */
+/* The most page workers a task with so many bytes to fill may have; 0: it fills them itself. */
 uint32_t fill_workers(const struct restore *r, uint64_t bytes);
+/* How many of all workers those bytes are worth, at least one. */
+uint32_t fill_share(const struct restore *r, uint64_t bytes);
+/* The workers of the whole tree, on the board. */
+void fill_budget(struct restore *r);
 /* UFFDIO_MOVE wants private anonymous memory with the protection of the staging area. */
 bool fill_may_be_huge(const VmaEntry *v);
 /* Of what has to be read for k; less than it has if it shares some with its creator. */

@@ -49,23 +49,21 @@ static int step(struct gpu_client *c, const struct opts *o, enum gpu_step which)
 	return r < 0 ? r : gpu_client_wait(c, ticket, NULL);
 }
 
-/* A process that could not be checkpointed goes on. */
+/* A process that could not be checkpointed goes on, if the driver lets it. */
 static int suspend(struct gpu_client *c, const struct opts *o)
 {
+	char why[512];
 	int r = step(c, o, GPU_LOCK);
 
 	if (r < 0)
 		return r;
 	r = step(c, o, GPU_CHECKPOINT);
-	if (r < 0) {
-		char why[1024];
-
-		snprintf(why, sizeof(why), "%s", err_text());
-		if (step(c, o, GPU_UNLOCK) < 0)
-			return err_adopt(-r, why);
-		return err_adopt(-r, why);
-	}
-	return 0;
+	if (r >= 0)
+		return 0;
+	snprintf(why, sizeof(why), "%s", err_text());
+	if (step(c, o, GPU_UNLOCK) < 0)
+		return err_say(-r, "%s; it is left as it is (thaw cuda --get-state)", why);
+	return err_adopt(-r, why);
 }
 
 static int toggle(struct gpu_client *c, const struct opts *o)

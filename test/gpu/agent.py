@@ -401,6 +401,11 @@ def toggle_fails():
     cuda.rules('cuCheckpointProcessCheckpoint 1 801')
     box.refused(cuda.cuda('--toggle', '--pid', pid), 'CUDA_ERROR_NOT_SUPPORTED')
     check(cuda.state(pid) == 'running', cuda.state(pid))
+    cuda.rules('cuCheckpointProcessCheckpoint 0 801', 'cuCheckpointProcessUnlock 0 999')
+    box.refused(cuda.cuda('--toggle', '--pid', pid), 'CUDA_ERROR_NOT_SUPPORTED (says the stub): it uses what this driver cannot')
+    cuda.rules()
+    check(cuda.state(pid) == 'locked', cuda.state(pid))
+    box.must(cuda.cuda('--action', 'unlock', '--pid', pid))
     cuda.passes(pid)
 
 

@@ -95,11 +95,6 @@ static int stage_gpu(void *ctx)
 	return checked(gpu_dump_checkpoint(ctx));
 }
 
-static void done_gpu(void *ctx)
-{
-	gpu_dump_done(ctx);
-}
-
 static int stage_facts(void *ctx)
 {
 	struct dump *d = ctx;
@@ -267,7 +262,7 @@ static const struct stage stages[] = {
 	{ "track", stage_track, NULL, done_track },
 	{ "pre-dump", stage_pre_dump, NULL, NULL },
 	{ "seize", stage_seize, undo_seize, NULL },
-	{ "gpu", stage_gpu, NULL, done_gpu },
+	{ "gpu", stage_gpu, NULL, gpu_dump_done },
 	{ "facts", stage_facts, NULL, done_facts },
 	{ "ask", stage_ask, undo_ask, NULL },
 	{ "tracker", stage_tracker, NULL, NULL },
@@ -275,6 +270,7 @@ static const struct stage stages[] = {
 	{ "mappings", stage_mappings, NULL, NULL },
 	{ "files", stage_files, undo_files, done_files },
 	{ "pages", stage_pages, NULL, done_pages },
+	{ "gpu-pages", gpu_away_wait, NULL, NULL },
 	{ "post-dump", stage_post_dump, NULL, NULL },
 	{ "arm", stage_arm, NULL, NULL },
 	{ "save", stage_save, NULL, NULL },

@@ -156,6 +156,8 @@ static int lock_all(struct dump *d)
 	uint32_t limit_ms = (uint32_t)d->kinds.opts->timeout * 1000;
 	int err = ask_states(d);
 
+	if (err >= 0)
+		err = gpu_away_take(d);
 	return err < 0 ? err : gpu_steps(d, GPU_LOCK, limit_ms, wants_lock);
 }
 
@@ -309,10 +311,16 @@ void gpu_dump_give_back(struct dump *d, bool seized)
 	gpu_rescue(d->ledger, seized ? gpu_steps_tend : NULL, d);
 	if (seized && stop_restore_threads(d) < 0)
 		log_warn("%s", err_text());
+	if (!seized)
+		gpu_away_give_back(d);
 }
 
-void gpu_dump_done(struct dump *d)
+void gpu_dump_done(void *dump)
 {
-	if (d->gpu)
-		gpu_client_close(d->gpu->client);
+	struct dump *d = dump;
+
+	if (!d->gpu)
+		return;
+	gpu_away_done(d);
+	gpu_client_close(d->gpu->client);
 }

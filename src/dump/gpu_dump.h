@@ -8,6 +8,7 @@
 #define DUMP_GPU_DUMP_H
 
 #include "dump/dt.h"
+#include "dump/gpu_away.h"
 #include "dump/gpu_rescue.h"
 #include "dump/prefault.h"
 
@@ -26,6 +27,7 @@ struct gpu_proc {
 	struct map *maps;        /* before it was locked */
 	size_t nmaps;
 	struct prefault prefault;
+	struct gpu_away away;    /* its memory that thaw moves itself */
 };
 
 struct gpu_dump {
@@ -40,10 +42,10 @@ struct gpu_dump {
 int gpu_dump_checkpoint(struct dump *d) must_check;
 /* Everything back; seized: the tree stands and stays so. */
 void gpu_dump_give_back(struct dump *d, bool seized);
-void gpu_dump_done(struct dump *d);
+void gpu_dump_done(void *dump);
 
-/* gpu_note.c: notes in the images what restore has to know. Returns whether CRIU needs its plugin for them. */
-bool gpu_note(struct dump *d);
+/* gpu_note.c: notes in the images what restore has to know, and the plugins that CRIU would need for it. */
+void gpu_note(struct dump *d, PluginsEntry *plugins);
 
 /* gpu_find.c: which tasks of the stopped tree may have to do with a GPU, by what they map and hold. */
 struct gpu_traces {

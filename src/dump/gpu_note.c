@@ -57,7 +57,8 @@ static void note_gpus(struct dump *d, const struct gpu_proc *p, struct json_obje
 	}
 }
 
-static void note_proc(struct dump *d, const struct gpu_proc *p, struct json_object *gpus)
+/* Returns whether it has GPU memory in a file of its own. */
+static bool note_proc(struct dump *d, const struct gpu_proc *p, struct json_object *gpus)
 {
 	ThawGpuEntry *e = arena_msg(d->kinds.a, thaw_gpu_entry, ThawGpuEntry);
 	struct snap_task *t = snap_task(d->snap, (uint32_t)p->pid);
@@ -70,22 +71,31 @@ static void note_proc(struct dump *d, const struct gpu_proc *p, struct json_obje
 	t->cores[0]->tc->thaw_gpu = e;
 	note_gpus(d, p, gpus, e);
 	take_back_advice(p, t);
+	return gpu_away_note(d, p, e);
 }
 
-bool gpu_note(struct dump *d)
+static void need_plugin(struct dump *d, PluginsEntry *plugins, const char *name)
+{
+	arena_add(d->kinds.a, &plugins->plugins, &plugins->n_plugins, arena_strdup(d->kinds.a, name));
+}
+
+void gpu_note(struct dump *d, PluginsEntry *plugins)
 {
 	struct json_object *status = NULL, *gpus = NULL;
 	auto_free char *text = NULL;
-	bool plugin = false;
+	bool driver = false, away = false;
 
 	if (d->gpu && d->gpu->n && gpu_client_status(d->gpu->client, &text) >= 0)
 		status = json_tokener_parse(text);
 	if (status)
 		json_object_object_get_ex(status, "gpus", &gpus);
 	for (size_t i = 0; d->gpu && i < d->gpu->n; i++) {
-		note_proc(d, &d->gpu->v[i], gpus);
-		plugin |= d->gpu->v[i].found != GPU_CHECKPOINTED;
+		away |= note_proc(d, &d->gpu->v[i], gpus);
+		driver |= d->gpu->v[i].found != GPU_CHECKPOINTED;
 	}
 	json_object_put(status);
-	return plugin;
+	if (driver)
+		need_plugin(d, plugins, SNAP_CUDA_PLUGIN);
+	if (away) /* there is none of that name, and CRIU says so */
+		need_plugin(d, plugins, SNAP_GPU_PLUGIN);
 }

@@ -41,9 +41,8 @@ void inventory_make(struct dump *d)
 	inv->lsmtype = LSMTYPE__NO_LSM;
 	inv->has_network_lock_method = true;
 	inv->plugins_entry = arena_msg(d->kinds.a, plugins_entry, PluginsEntry);
-	if (!d->memory_only && gpu_note(d)) /* CRIU needs its own for them */
-		arena_add(d->kinds.a, &inv->plugins_entry->plugins, &inv->plugins_entry->n_plugins,
-			  arena_strdup(d->kinds.a, SNAP_CUDA_PLUGIN));
+	if (!d->memory_only)
+		gpu_note(d, inv->plugins_entry);
 	make_run_id(d, inv);
 	if (d->kinds.opts->tcp_close)
 		inv->has_tcp_close = inv->tcp_close = true;

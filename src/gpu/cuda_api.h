@@ -50,6 +50,19 @@ struct cuda_unlock {
 	uint64_t zeros[8];
 };
 
+/* CUmemAllocationProp and CUmemAccessDesc */
+enum { CUDA_PINNED = 1, CUDA_ON_DEVICE = 1, CUDA_BY_FD = 1, CUDA_READ_WRITE = 3, CUDA_HAS_RDMA_WITH_VMM = 110 };
+struct cuda_piece_kind {
+	int type, handle_types, place_type, place;
+	void *zero;
+	uint8_t compression, rdma;
+	uint16_t usage;
+	uint8_t zeros[4];
+};
+struct cuda_access {
+	int place_type, place, flags;
+};
+
 struct cuda_api {
 	void *lib;
 	int version; /* 1000 * major + 10 * minor of CUDA */

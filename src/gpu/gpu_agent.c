@@ -99,7 +99,7 @@ static void status_send(struct agent *a, const struct gpu_conn *conn, struct gpu
 	gpu_conn_reply(conn, head, r < 0 ? err_text() : text ? text : "{}");
 }
 
-static void request_serve(struct agent *a, const struct gpu_conn *conn, const struct gpu_request *q)
+static void request_serve(struct agent *a, const struct gpu_conn *conn, const struct gpu_request *q, int *fd)
 {
 	struct gpu_reply head = { .version = GPU_WIRE_VERSION, .ticket = q->ticket };
 	int r;
@@ -113,7 +113,7 @@ static void request_serve(struct agent *a, const struct gpu_conn *conn, const st
 		status_send(a, conn, &head);
 	if (q->op < GPU_OP_MAP)
 		return;
-	r = gpu_job_start(&a->jobs, q, conn->id);
+	r = gpu_job_start(&a->jobs, q, conn->id, take_fd(fd));
 	if (r < 0)
 		refuse(conn, q, r);
 }
@@ -122,14 +122,15 @@ static void request_serve(struct agent *a, const struct gpu_conn *conn, const st
 static void conn_serve(struct agent *a, struct gpu_conn *conn)
 {
 	struct gpu_request q;
-	int r = gpu_conn_request(conn, &q);
+	int fd, r = gpu_conn_request(conn, &q, &fd);
 
 	if (r == -EPIPE)
 		gpu_conn_drop(&a->conns, conn);
 	else if (r < 0)
 		refuse(conn, &q, r);
 	else if (r > 0)
-		request_serve(a, conn, &q);
+		request_serve(a, conn, &q, &fd);
+	close_fd(&fd);
 }
 
 static void answers_send(struct agent *a)

@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/trace.h"
+#include "gpu/gpu_pieces.h"
 #include "gpu/gpu_socket.h"
 #include "gpu/gpu_spawn.h"
 #include "gpu/gpu_wire.h"
@@ -299,6 +300,14 @@ int gpu_client_start(struct gpu_client *c, enum gpu_step step, pid_t pid, uint32
 	if (map)
 		map_put(&q, map);
 	return request_send(c, &q, timeout_ms, ret_ticket);
+}
+
+int gpu_client_stream(struct gpu_client *c, bool load, pid_t pid, int channel)
+{
+	struct gpu_request q = { .version = GPU_WIRE_VERSION, .op = load ? GPU_OP_LOAD : GPU_OP_SAVE, .pid = pid };
+	int r = c->gone ? -EPIPE : gpu_pieces_send_fd(c->fd, &q, gpu_request_len(&q), channel);
+
+	return r < 0 ? gone_say() : 0;
 }
 
 int gpu_client_wait(struct gpu_client *c, uint32_t ticket, uint64_t *ret_ns)

@@ -62,6 +62,11 @@ int gpu_client_status(struct gpu_client *c, char **ret_json) must_check;
 int gpu_client_start(struct gpu_client *c, enum gpu_step step, pid_t pid, uint32_t timeout_ms,
 		     const struct gpu_map *map, uint32_t *ret_ticket) must_check;
 /*
+ * Lets the agent save GPU memory (of process pid) to a file, or load it; what is to be said goes over the socket
+ * `channel` (gpu_stream.h), of which it gets a copy. There is no answer but over that.
+ */
+int gpu_client_stream(struct gpu_client *c, bool load, pid_t pid, int channel) must_check;
+/*
  * Waits for a step. -ETIMEDOUT when the driver has not answered, -EPIPE when the agent is gone; both leave the process
  * in a state that gpu_client_state() of a new connection tells. ret_ns (or NULL): what the driver took.
  */

@@ -85,7 +85,7 @@ static int target_check(const struct gpu_conn *conn, pid_t pid)
 	return 0;
 }
 
-static int request_check(const struct gpu_conn *conn, const struct gpu_request *q, size_t len)
+static int request_check(const struct gpu_conn *conn, const struct gpu_request *q, size_t len, bool with_fd)
 {
 	int r = caller_check(conn);
 
@@ -95,22 +95,42 @@ static int request_check(const struct gpu_conn *conn, const struct gpu_request *
 		return err_say(EPROTO, "the GPU agent that runs here is of another version of thaw: stop it (PID %d)", getpid());
 	if (q->op >= GPU_OP_END || q->n_pairs > GPU_MOST || len != gpu_request_len(q))
 		return err_say(EPROTO, "the GPU agent does not understand request %u", q->op);
+	if ((q->op == GPU_OP_SAVE || q->op == GPU_OP_LOAD) != with_fd)
+		return err_say(EPROTO, "request %u with or without a descriptor", q->op);
 	if (q->op >= GPU_OP_STATE)
 		r = target_check(conn, q->pid);
 	return r < 0 ? r : 1;
 }
 
-int gpu_conn_request(const struct gpu_conn *conn, struct gpu_request *ret)
+/* At most one descriptor: the kernel closes what there is no room for. */
+static ssize_t packet_receive(int sock, struct gpu_request *ret, int *ret_fd)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} room;
+	struct iovec iov = { ret, sizeof(*ret) };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &room, .msg_controllen = sizeof(room) };
+	ssize_t len = recvmsg(sock, &m, MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
+	const struct cmsghdr *c = len > 0 ? CMSG_FIRSTHDR(&m) : NULL;
+
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(ret_fd, CMSG_DATA(c), sizeof(int));
+	return len;
+}
+
+int gpu_conn_request(const struct gpu_conn *conn, struct gpu_request *ret, int *ret_fd)
 {
 	ssize_t len;
 
 	memset(ret, 0, offsetof(struct gpu_request, pair));
-	len = recv(conn->fd, ret, sizeof(*ret), MSG_DONTWAIT | MSG_TRUNC);
+	*ret_fd = -1;
+	len = packet_receive(conn->fd, ret, ret_fd);
 	if (len < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
 	if (len <= 0)
 		return -EPIPE;
-	return request_check(conn, ret, (size_t)len);
+	return request_check(conn, ret, (size_t)len, *ret_fd >= 0);
 }
 
 void gpu_conn_reply(const struct gpu_conn *conn, const struct gpu_reply *head, const char *text)

@@ -32,8 +32,9 @@ void gpu_conn_accept(struct gpu_conns *conns, int listen_fd);
 void gpu_conn_drop(struct gpu_conns *conns, struct gpu_conn *conn);
 struct gpu_conn *gpu_conn_find(const struct gpu_conns *conns, uint64_t id);
 
+/* *ret_fd: a descriptor that came along, which is the caller's then; -1: none. */
 /* 1: a request that is well-formed and allowed; 0: nothing there; -EPIPE: gone; other: refused with a trail. */
-int gpu_conn_request(const struct gpu_conn *conn, struct gpu_request *ret) must_check;
+int gpu_conn_request(const struct gpu_conn *conn, struct gpu_request *ret, int *ret_fd) must_check;
 /* result < 0: text is its sentence. A client that does not read its answers loses them. */
 void gpu_conn_reply(const struct gpu_conn *conn, const struct gpu_reply *head, const char *text);
 

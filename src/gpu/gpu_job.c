@@ -9,9 +9,11 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "base/trace.h"
 #include "gpu/gpu_nodes.h"
+#include "gpu/gpu_stream.h"
 #include "gpu/gpu_words.h"
 
 /* The driver gives up a lock by itself; it gets the time to say so. */
@@ -21,6 +23,7 @@ struct gpu_job {
 	struct gpu_job *next;
 	struct gpu_jobs *all;
 	struct gpu_request request;
+	int channel;                      /* of a stream, else -1 */
 	uint64_t conn, from_ns, until_ns; /* until_ns 0: no limit */
 	bool late;                        /* answered already; main thread's */
 	bool done;                        /* under the lock; what follows is the main thread's from then on */
@@ -121,6 +124,16 @@ static int step_run(struct gpu_job *job)
 	return r;
 }
 
+static int stream_run(struct gpu_job *job)
+{
+	const struct gpu_stream s = {
+		.driver = job->all->driver, .pools = job->all->pools, .pid = job->request.pid,
+		.load = job->request.op == GPU_OP_LOAD, .channel = job->channel,
+	};
+
+	return gpu_stream_serve(&s);
+}
+
 static int job_run(struct gpu_job *job)
 {
 	enum gpu_state state = GPU_NONE;
@@ -141,6 +154,9 @@ static int job_run(struct gpu_job *job)
 		r = gpu_driver_restore_tid(job->all->driver, job->request.pid, &tid);
 		job->value = tid;
 		return r;
+	case GPU_OP_SAVE:
+	case GPU_OP_LOAD:
+		return stream_run(job);
 	default:
 		return step_run(job);
 	}
@@ -154,6 +170,7 @@ static void *job_thread(void *arg)
 	char text[sizeof(job->text)] = "";
 	const uint64_t one = 1;
 
+	close_fd(&job->channel);
 	if (r < 0)
 		snprintf(text, sizeof(text), "%s", err_text());
 	pthread_mutex_lock(&jobs->lock);
@@ -184,8 +201,9 @@ static uint64_t limit_ns(const struct gpu_request *q)
 	return ms * 1000000;
 }
 
-int gpu_job_start(struct gpu_jobs *jobs, const struct gpu_request *q, uint64_t conn)
+int gpu_job_start(struct gpu_jobs *jobs, const struct gpu_request *q, uint64_t conn, int fd)
 {
+	auto_close int channel = fd;
 	struct gpu_job *job;
 	pthread_attr_t attr;
 	pthread_t thread;
@@ -198,7 +216,7 @@ int gpu_job_start(struct gpu_jobs *jobs, const struct gpu_request *q, uint64_t c
 	job = calloc(1, sizeof(*job));
 	if (!job)
 		return err_set(ENOMEM, "process %d: start a job for it", q->pid);
-	*job = (struct gpu_job){ .next = jobs->first, .all = jobs, .request = *q, .conn = conn };
+	*job = (struct gpu_job){ .next = jobs->first, .all = jobs, .request = *q, .conn = conn, .channel = channel };
 	job->from_ns = trace_now_ns();
 	if (limit_ns(q))
 		job->until_ns = job->from_ns + limit_ns(q);
@@ -210,6 +228,7 @@ int gpu_job_start(struct gpu_jobs *jobs, const struct gpu_request *q, uint64_t c
 		free(job);
 		return err_set(r, "process %d: start a thread for it", q->pid);
 	}
+	(void)take_fd(&channel); /* the thread's */
 	jobs->first = job;
 	jobs->n++;
 	return 0;
@@ -230,7 +249,7 @@ static void late_end(struct gpu_jobs *jobs, const struct gpu_request *q)
 {
 	struct gpu_request unlock = { .op = GPU_OP_STEP + GPU_UNLOCK, .pid = q->pid };
 
-	if (q->op == GPU_OP_STEP + GPU_LOCK && gpu_job_start(jobs, &unlock, 0) < 0)
+	if (q->op == GPU_OP_STEP + GPU_LOCK && gpu_job_start(jobs, &unlock, 0, -1) < 0)
 		log_warn("%s", err_text());
 }
 

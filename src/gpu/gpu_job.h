@@ -48,7 +48,8 @@ struct gpu_job_facts {
 int gpu_jobs_init(struct gpu_jobs *jobs, struct gpu_start *start) must_check;
 
 /* Starts what is asked. Fails with a sentence when the driver is still busy with an earlier step on the process. */
-int gpu_job_start(struct gpu_jobs *jobs, const struct gpu_request *q, uint64_t conn) must_check;
+/* fd: the channel of a stream, which is closed when it ends or could not be started; -1: none. */
+int gpu_job_start(struct gpu_jobs *jobs, const struct gpu_request *q, uint64_t conn, int fd) must_check;
 
 /*
  * The next answer: of a job that is done, or out of time. Each job has one. False: none is there. A lock that comes

@@ -13,7 +13,7 @@
 
 #include "gpu/gpu_client.h"
 
-enum { GPU_WIRE_VERSION = 0x74670002, GPU_WIRE_TEXT = 48 << 10 };
+enum { GPU_WIRE_VERSION = 0x74670003, GPU_WIRE_TEXT = 48 << 10 };
 
 enum gpu_op {
 	GPU_OP_HELLO,      /* is anybody there, and of my version */
@@ -21,6 +21,8 @@ enum gpu_op {
 	GPU_OP_MAP,        /* are the GPUs that take over here */
 	GPU_OP_STATE,      /* this and what follows works on a process; value: enum gpu_state */
 	GPU_OP_TID,        /* value: the restore thread */
+	GPU_OP_SAVE,       /* with a descriptor: gpu_stream.h */
+	GPU_OP_LOAD,       /* the same; pid: the caller's own */
 	GPU_OP_STEP,       /* GPU_OP_STEP + enum gpu_step */
 	GPU_OP_END = GPU_OP_STEP + GPU_UNLOCK + 1,
 };

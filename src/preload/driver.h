@@ -73,6 +73,7 @@ struct cu_access {
 	CALL(cuMemAddressFree, (cu_address, size_t)) \
 	CALL(cuMemCreate, (cu_memory *, size_t, const struct cu_memory_kind *, unsigned long long)) \
 	CALL(cuMemRelease, (cu_memory)) \
+	CALL(cuMemcpyDtoD_v2, (cu_address, cu_address, size_t)) \
 	CALL(cuMemMap, (cu_address, size_t, size_t, cu_memory, unsigned long long)) \
 	CALL(cuMemUnmap, (cu_address, size_t)) \
 	CALL(cuMemSetAccess, (cu_address, size_t, const struct cu_access *, size_t)) \

@@ -18,6 +18,7 @@
 #include "preload/gate_count.h"
 
 enum { GROUPS = 64, HASH = 2 * GATE_STUBS, STUB_LEN = 16 };
+enum { OPEN, CLOSING, CLOSED };
 
 struct group {
 	_Alignas(64) int in;
@@ -34,6 +35,7 @@ __attribute__((visibility("hidden"))) void gate_left(void);
 
 static struct group groups[GROUPS];
 static unsigned next_group;
+static int64_t until_ms; /* CLOSING: when it opens by itself */
 static int left; /* counts up when somebody leaves a closed gate */
 
 static struct {
@@ -59,18 +61,43 @@ static void futex_wake(int *at)
 	errno = saved;
 }
 
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* Waits for the gate in a state that was seen; a gate that has been closing for too long is opened. */
+static void closed_wait(int state)
+{
+	int64_t rest = __atomic_load_n(&until_ms, __ATOMIC_SEQ_CST) - now_ms();
+	struct timespec most = { rest / 1000, rest % 1000 * 1000000 };
+
+	if (state == CLOSED)
+		futex_wait(&gate_closed, state, NULL);
+	else if (rest > 0)
+		futex_wait(&gate_closed, state, &most);
+	else if (__atomic_compare_exchange_n(&gate_closed, &state, OPEN, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		futex_wake(&gate_closed);
+}
+
 /* A thread that found the gate closed, or has no group yet; comes back counted in, with the gate open. */
 void gate_wait(void)
 {
 	if (!gate_mine)
 		gate_mine = &groups[__atomic_fetch_add(&next_group, 1, __ATOMIC_RELAXED) % GROUPS].in;
 	for (;;) {
+		int state;
+
 		__atomic_fetch_add(gate_mine, 1, __ATOMIC_SEQ_CST);
-		if (!__atomic_load_n(&gate_closed, __ATOMIC_SEQ_CST))
+		state = __atomic_load_n(&gate_closed, __ATOMIC_SEQ_CST);
+		if (state == OPEN)
 			return;
 		__atomic_fetch_sub(gate_mine, 1, __ATOMIC_SEQ_CST);
 		gate_left();
-		futex_wait(&gate_closed, 1, NULL);
+		closed_wait(state);
 	}
 }
 
@@ -89,43 +116,36 @@ static bool gate_empty(void)
 	return !in;
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 int gate_close(unsigned timeout_ms)
 {
-	int64_t until = now_ms() + timeout_ms;
+	int64_t until = now_ms() + timeout_ms, rest;
 
-	__atomic_store_n(&gate_closed, 1, __ATOMIC_SEQ_CST);
-	for (;;) {
+	__atomic_store_n(&until_ms, until, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&gate_closed, CLOSING, __ATOMIC_SEQ_CST);
+	while ((rest = until - now_ms()) > 0) {
 		int seen = __atomic_load_n(&left, __ATOMIC_SEQ_CST);
-		int64_t rest = until - now_ms();
 		struct timespec most = { rest / 1000, rest % 1000 * 1000000 };
 
 		if (gate_empty())
 			return 0;
-		if (rest <= 0)
-			break;
 		futex_wait(&left, seen, &most);
 	}
 	gate_open();
 	return -ETIMEDOUT;
 }
 
-void gate_open(void)
+int gate_keep(void)
 {
-	__atomic_store_n(&gate_closed, 0, __ATOMIC_SEQ_CST);
-	futex_wake(&gate_closed);
+	int state = CLOSING;
+
+	return __atomic_compare_exchange_n(&gate_closed, &state, CLOSED, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST) ?
+		       0 : -ETIMEDOUT;
 }
 
-bool gate_is_closed(void)
+void gate_open(void)
 {
-	return __atomic_load_n(&gate_closed, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&gate_closed, OPEN, __ATOMIC_SEQ_CST);
+	futex_wake(&gate_closed);
 }
 
 void gate_forked(void)

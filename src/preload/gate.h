@@ -26,10 +26,15 @@ bool gate_has(const void *at);
 /* How many stubs are given out. */
 size_t gate_count(void);
 
-/* Lets nobody in any more and waits until all are out: -ETIMEDOUT, and open again, when that takes longer. */
+/*
+ * Lets nobody in any more and waits until all are out: -ETIMEDOUT, and open again, when that takes longer. Until
+ * gate_keep() it opens by itself when the time is over: whoever closed it may hang in the driver, behind work that
+ * waits for a thread that waits here.
+ */
 int gate_close(unsigned timeout_ms);
+/* Closed until gate_open(). -ETIMEDOUT: it has opened by itself. */
+int gate_keep(void);
 void gate_open(void);
-bool gate_is_closed(void);
 /* In a child of fork(): the other threads, and what they were counted for, do not exist here. */
 void gate_forked(void);
 

@@ -23,6 +23,7 @@ struct heap_piece {
 	uint32_t pages;
 	uint32_t used;   /* shared: a bit for each page that a block covers */
 	bool shared;
+	bool foreign;    /* the memory is another process's, and cannot be exported */
 	uint64_t *bytes; /* shared: of the block that begins at each page, 0 where none does; else of the one block */
 };
 

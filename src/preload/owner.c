@@ -5,6 +5,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "preload/session.h"
+
 static struct {
 	pthread_mutex_t lock;
 	struct owner *first;
@@ -125,18 +127,24 @@ static uint64_t place_find(struct owner *o, uint64_t pages)
 	return heap_place(&o->heap, pages);
 }
 
-static bool piece_make(struct owner *o, uint64_t pages, bool shared)
+cu_result owner_create(const struct owner *o, uint64_t pages, cu_memory *ret)
 {
 	struct cu_memory_kind kind = { CU_PINNED, CU_BY_FD, { CU_ON_DEVICE, o->dev }, NULL, { 0 } };
+
+	/* as cuMemAlloc's memory is; PCI devices may be let at it */
+	kind.flags.rdma = device_has(o->dev, CU_HAS_RDMA_WITH_VMM);
+	return driver.cuMemCreate(ret, (size_t)pages << HEAP_PAGE_SHIFT, &kind, 0);
+}
+
+static bool piece_make(struct owner *o, uint64_t pages, bool shared)
+{
 	uint64_t va = pages <= UINT32_MAX ? place_find(o, pages) : 0;
 	cu_memory handle;
 	cu_result r;
 
 	if (!va)
 		return false;
-	/* as cuMemAlloc's memory is; PCI devices may be let at it */
-	kind.flags.rdma = device_has(o->dev, CU_HAS_RDMA_WITH_VMM);
-	r = driver.cuMemCreate(&handle, (size_t)pages << HEAP_PAGE_SHIFT, &kind, 0);
+	r = owner_create(o, pages, &handle);
 	if (r != CU_SUCCESS) {
 		o->left_alone = r != CU_OUT_OF_MEMORY && !o->heap.n_pieces;
 		return false;
@@ -144,6 +152,7 @@ static bool piece_make(struct owner *o, uint64_t pages, bool shared)
 	if (owner_map(o, va, (uint32_t)pages, handle) == CU_SUCCESS) {
 		if (heap_add_piece(&o->heap, va, (uint32_t)pages, handle, shared) >= 0) {
 			owners.counts.pieces++;
+			session_start();
 			return true;
 		}
 		driver.cuMemUnmap(va, (size_t)pages << HEAP_PAGE_SHIFT);

@@ -34,6 +34,8 @@ struct owner *owner_find(cu_address at, uint64_t *ret_va, uint64_t *ret_bytes);
 /* 0 when this cannot be served: the driver's turn. */
 cu_address owner_alloc(struct owner *o, size_t bytes);
 void owner_release(struct owner *o, cu_address va);
+/* Physical memory for a context's device. */
+cu_result owner_create(const struct owner *o, uint64_t pages, cu_memory *ret);
 /* Maps a physical piece where it belongs and lets the device, and its peers, at it. */
 cu_result owner_map(const struct owner *o, uint64_t va, uint32_t pages, cu_memory handle);
 cu_result owner_access(const struct owner *o, uint64_t va, uint32_t pages);

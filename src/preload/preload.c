@@ -13,11 +13,13 @@
 #include "preload/gate.h"
 #include "preload/owner.h"
 #include "preload/serve.h"
+#include "preload/session.h"
 
 static void forked(void)
 {
 	gate_forked();
 	owner_forked();
+	session_forked();
 }
 
 static bool log_wanted(void)

@@ -24,6 +24,7 @@
 #include "base/log.h"
 #include "base/trace.h"
 #include "gpu/gpu_words.h"
+#include "restore/gpu_back.h"
 
 enum { UNLOCK_MS = 10000 };
 
@@ -38,6 +39,7 @@ struct rgpu_task {
 	uint32_t ticket;
 	uint64_t from_ns;
 	bool unlock;            /* at the end */
+	struct gpu_back *back;  /* memory that thaw brings back itself, or NULL */
 };
 
 struct rgpu {
@@ -94,8 +96,8 @@ static int add(struct restore *r, const struct rtask *k)
 		return 0;
 	if (e && !thread_of(k, e->restore_tid))
 		return err_say(EINVAL, "the image names thread %u as the driver's, which it does not have", e->restore_tid);
-	r->gpu->v[r->gpu->n++] = (struct rgpu_task){ .k = k, .e = e };
-	return 0;
+	r->gpu->v[r->gpu->n] = (struct rgpu_task){ .k = k, .e = e };
+	return gpu_back_plan(r, k, &r->gpu->v[r->gpu->n++].back);
 }
 
 int gpu_restore_plan(struct restore *r)
@@ -123,6 +125,12 @@ int gpu_restore_open(struct restore *r)
 	err = gpu_client_open(r->kinds.opts->gpu_socket, &r->gpu->client);
 	if (err >= 0 && map)
 		err = err_ctx(gpu_client_check(r->gpu->client, &r->gpu->map), "--gpu-map");
+	for (size_t i = 0; err >= 0 && i < r->gpu->n; i++) {
+		struct rgpu_task *t = &r->gpu->v[i];
+
+		if (t->back)
+			err = in_task(gpu_back_begin(r, t->back, r->gpu->client, &r->gpu->map), t);
+	}
 	return err;
 }
 
@@ -277,6 +285,26 @@ size_t gpu_restore_thread(const struct restore *r, const struct rtask *k, uint64
 
 /* --- the end -------------------------------------------------------------------------------------- */
 
+int gpu_restore_loaded(struct restore *r)
+{
+	int err = 0;
+
+	for (size_t i = 0; err >= 0 && i < r->gpu->n; i++)
+		if (r->gpu->v[i].back)
+			err = gpu_back_wait(r->gpu->v[i].back);
+	return err;
+}
+
+int gpu_restore_return(struct restore *r)
+{
+	int err = 0;
+
+	for (size_t i = 0; err >= 0 && i < r->gpu->n; i++)
+		if (r->gpu->v[i].back)
+			err = gpu_back_return(r->gpu->v[i].back);
+	return err;
+}
+
 int gpu_restore_unlock(struct restore *r)
 {
 	struct rgpu *g = r->gpu;
@@ -300,6 +328,9 @@ int gpu_restore_unlock(struct restore *r)
 
 void gpu_restore_close(struct restore *r)
 {
-	if (r->gpu)
-		gpu_client_close(r->gpu->client);
+	if (!r->gpu)
+		return;
+	for (size_t i = 0; i < r->gpu->n; i++)
+		gpu_back_free(r->gpu->v[i].back);
+	gpu_client_close(r->gpu->client);
 }

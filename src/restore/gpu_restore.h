@@ -18,6 +18,9 @@ int gpu_restore_tend(struct restore *r) must_check;
 /* How many are not done; they have the agent's descriptor to poll. */
 size_t gpu_restore_left(const struct restore *r);
 int gpu_restore_fd(const struct restore *r);
+/* Memory that thaw brings back itself (gpu_back.h): until it is loaded, and into the tasks when they run. */
+int gpu_restore_loaded(struct restore *r) must_check;
+int gpu_restore_return(struct restore *r) must_check;
 /* All of them may use their GPUs again: right before the commit. */
 int gpu_restore_unlock(struct restore *r) must_check;
 /* The thread of a task that runs already, and the mask it is to have; 0: none. */

@@ -207,9 +207,13 @@ static int stage_commit(void *ctx)
 	int err;
 
 	rfiles_release(&r->kinds);
-	err = gpu_restore_unlock(r);
+	err = gpu_restore_loaded(r);
+	if (err >= 0)
+		err = gpu_restore_unlock(r);
 	if (err >= 0)
 		err = finish_release(r);
+	if (err >= 0)
+		err = gpu_restore_return(r); /* else it ends after all: it could not go on */
 	if (err < 0)
 		return err;
 	undo_run(&r->done);

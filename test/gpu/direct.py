@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """thaw run: the library that stands between a program and its driver (doc/gpu-direct.md)."""
 import os
+import signal
 
 import box
 import cuda
+import dump
 from box import check
 from case import case
 
@@ -51,4 +53,138 @@ def steps():
     pid = cuda.start(mib=64, pieces=3, under=[box.THAW, 'run', '--'])
     for action in ('lock', 'checkpoint', 'restore', 'unlock'):
         box.must(cuda.cuda('--action', action, '--pid', pid))
+    cuda.passes(pid)
+
+
+RUN = [box.THAW, 'run', '--']
+
+
+def started(**kw):
+    return cuda.start(mib=64, pieces=3, under=RUN, **kw)
+
+
+def payload(images='img'):
+    """(length, bytes on disk) of the GPU memory in the images."""
+    names = [x for x in os.listdir(images) if x.startswith('gpu-pages-')]
+    check(len(names) == 1, f'{len(names)} files of GPU memory')
+    st = os.stat(os.path.join(images, names[0]))
+    return st.st_size, st.st_blocks * 512
+
+
+def images_of(pid, *more, images='img'):
+    box.must(dump.dump(pid, *more, images=images))
+    dump.logged('dump', 'let go of')
+    dump.logged('dump', 'were saved')
+
+
+def back(*more):
+    box.must(dump.restore(*more))
+    dump.logged('restore', 'has its GPU memory')
+
+
+@case('direct/dump')
+def direct(how=(), **kw):
+    """Out and in again, twice from the same images; what came back is dumped once more."""
+    pid = started(**kw)
+    images_of(pid)
+    box.wait_gone(pid)
+    check(payload()[0] >= 64 << 20, f'{payload()[0]} bytes of GPU memory')
+    back(*how)
+    os.kill(pid, signal.SIGKILL)
+    box.wait_gone(pid)
+    back(*how)
+    images_of(pid, images='again')
+    box.wait_gone(pid)
+    box.must(dump.restore(*how, images='again'))
+    cuda.passes(pid)
+
+
+@case('direct/busy')
+def busy():
+    """A thread that never stops to call the driver."""
+    direct(busy=True)
+
+
+@case('direct/left running')
+def left():
+    """The memory comes back; it is the process's own again, and a second dump takes it."""
+    pid = started(busy=True)
+    for images in 'one', 'two':
+        images_of(pid, '-R', images=images)
+        dump.logged('dump', 'has its GPU memory again')
+    for action in ('lock', 'checkpoint', 'restore', 'unlock'):
+        box.must(cuda.cuda('--action', action, '--pid', pid))
+    cuda.passes(pid)
+
+
+@case('direct/off')
+def off():
+    pid = started()
+    box.must(dump.dump(pid, '--no-gpu-direct'))
+    check(not [x for x in os.listdir('img') if x.startswith('gpu-pages')], 'GPU memory in a file of its own')
+    box.wait_gone(pid)
+    box.must(dump.restore())
+    cuda.passes(pid)
+
+
+@case('direct/zeros')
+def zeros():
+    """Memory of zeros is neither stored nor read; memory at other addresses keeps its contents."""
+    pid = started()
+    images_of(pid)
+    box.wait_gone(pid)
+    length, stored = payload()
+    check(length >= 66 << 20 and stored <= length, f'{stored} of {length} bytes stored')
+
+
+@case('direct/failed dump')
+def failed():
+    """Whatever fails after the memory was let go: it comes back, and the program goes on."""
+    dump.stub_only()
+    pid = started(busy=True)
+    for call in ('cuCheckpointProcessLock', 'cuCheckpointProcessCheckpoint', 'cuMemcpyDtoHAsync_v2',
+                 'cuMemAddressReserve', 'cuMemExportToShareableHandle'):
+        cuda.rules(f'{call} 0 999')
+        r = dump.dump(pid)
+        cuda.rules()
+        check(r.code, f'the dump succeeded although {call} fails')
+        dump.no_image()
+        check(cuda.state(pid) == 'running', f'{cuda.state(pid)} after {call} failed')
+    images_of(pid, '-R')
+    cuda.passes(pid)
+
+
+@case('direct/failed restore')
+def failed_restore():
+    """Nothing is left behind, and the images stay good."""
+    dump.stub_only()
+    pid = started()
+    images_of(pid)
+    box.wait_gone(pid)
+    for call in ('cuMemCreate', 'cuMemcpyHtoDAsync_v2', 'cuMemExportToShareableHandle'):
+        cuda.rules(f'{call} 0 2')
+        box.refused(dump.restore(), 'GPU memory')
+        cuda.rules()
+        check(not os.path.exists(f'/proc/{pid}'), f'{pid} is there although {call} fails')
+    name = [x for x in os.listdir('img') if x.startswith('gpu-pages-')][0]
+    os.truncate(f'img/{name}', 4096)
+    box.refused(dump.restore(), 'another length')
+    check(not os.path.exists(f'/proc/{pid}'), f'{pid} is there without its GPU memory')
+
+
+@case('direct/killed engine')
+def killed():
+    """The agent gives the memory back when nobody else can."""
+    dump.stub_only()
+    pid = started(busy=True)
+    cuda.rules('cuCheckpointProcessCheckpoint 0 sleep=1500')
+    os.makedirs('img')
+    argv = [box.THAW, 'dump', '-t', str(pid), '-D', 'img', '-v3', '-o', os.path.abspath('dump.log')]
+    q = box.spawn(argv, env=cuda.env())
+    box.until(lambda: os.path.exists('dump.log') and 'GPU lock took' in open('dump.log').read(), 30)
+    with open(f'/proc/{q}/task/{q}/children') as f:
+        for child in f.read().split():
+            os.kill(int(child), signal.SIGKILL)
+    box.wait_gone(q, 60)
+    cuda.rules()
     cuda.passes(pid)

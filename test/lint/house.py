@@ -36,7 +36,6 @@ NAMES = {
 }
 # Exported functions that nobody in src/ calls.
 UNCALLED = {
-    'gpu_slot_buffer': 'for what will stream through the pool; the tests show that it is scrubbed',
     'gpu_slot_mem': 'the same for device memory',
     **dict.fromkeys(('gate_left', 'gate_wait'), 'called from gate_stubs.S'),
     **dict.fromkeys(('take_cuGetProcAddress', 'take_cuGetProcAddress_v2'), 'in the table of driver.h'),
@@ -48,7 +47,7 @@ UNCALLED = {
 # Data that is written after start.
 WRITTEN = {
     **{f"preload/{x}.o": "a library in another program has no struct to be passed"
-       for x in ('driver', 'gate', 'owner', 'serve')},
+       for x in ('driver', 'gate', 'owner', 'serve', 'session')},
     'base/log.o': 'the log', 'base/trace.o': 'the trace', 'base/err.o': 'the error trail, one a thread',
     'base/guard.o': 'what its signal handler can reach',
     'kern/watchdog.o': 'shared with its process',

@@ -204,7 +204,7 @@ static int release(uint64_t h)
 
 static int export(int *ret, const struct piece *p)
 {
-	*ret = p ? dup(p->fd) : -1;
+	*ret = p && !p->imported ? dup(p->fd) : -1; /* as the real one: what was imported stays so */
 	return *ret < 0 ? INVALID_VALUE : OK;
 }
 
@@ -311,4 +311,19 @@ static const struct {
 CALL(cuGetExportTable, (const void **ret, const void *uuid), {
 	(void)uuid;
 	*ret = &table;
+})
+
+/* Copies that streams order: all are over at once here. */
+CALL(cuMemcpyDtoD_v2, (dev_ptr to, dev_ptr from, size_t len), { memcpy((void *)to, (void *)from, len); })
+CALL(cuMemcpyHtoDAsync_v2, (dev_ptr to, const void *from, size_t len, void *stream), {
+	(void)stream;
+	memcpy((void *)to, from, len);
+})
+CALL(cuMemcpyDtoHAsync_v2, (void *to, dev_ptr from, size_t len, void *stream), {
+	(void)stream;
+	memcpy(to, (void *)from, len);
+})
+CALL(cuMemsetD8Async, (dev_ptr at, unsigned char value, size_t len, void *stream), {
+	(void)stream;
+	memset((void *)at, value, len);
 })

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Pieces, and how they travel (gpu_pieces.h): rows of ask.h, the same to the library and to the agent. */
+#include "gpu/gpu_pieces.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "preload/ask.h"
+
+union fd_room {
+	struct cmsghdr align;
+	char bytes[CMSG_SPACE(ASK_PIECES * sizeof(int))];
+};
+
+int gpu_pieces_make(struct gpu_pieces *p, size_t n)
+{
+	*p = (struct gpu_pieces){ .n = n };
+	if (n > GPU_PIECES_MOST)
+		return err_say(E2BIG, "%zu pieces of GPU memory are more than can be", n);
+	p->v = calloc(n + 1, sizeof(*p->v));
+	if (!p->v)
+		return err_set(ENOMEM, "list %zu pieces of GPU memory", n);
+	for (size_t i = 0; i < n; i++)
+		p->v[i].fd = -1;
+	return 0;
+}
+
+int gpu_pieces_check(struct gpu_pieces *p)
+{
+	p->bytes = 0;
+	for (size_t i = 0; i < p->n; i++) {
+		const struct gpu_piece *g = &p->v[i];
+
+		if (!g->len || g->len % GPU_PAGE || g->va % GPU_PAGE || g->len > UINT64_MAX / GPU_PIECES_MOST ||
+		    g->va > UINT64_MAX - g->len)
+			return err_say(EINVAL, "GPU memory at %#lx with a length of %#lx", g->va, g->len);
+		p->bytes += g->len;
+	}
+	return 0;
+}
+
+void gpu_pieces_free(struct gpu_pieces *p)
+{
+	for (size_t i = 0; p->v && i < p->n; i++)
+		if (p->v[i].fd >= 0)
+			close(p->v[i].fd);
+	free(p->v);
+	*p = (struct gpu_pieces){ 0 };
+}
+
+static int batch_send(int sock, const struct gpu_piece *v, size_t n)
+{
+	struct ask_piece row[ASK_PIECES];
+	union fd_room room = { .bytes = "" };
+	struct iovec iov = { row, n * sizeof(row[0]) };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	int fd[ASK_PIECES];
+
+	for (size_t i = 0; i < n; i++) {
+		row[i] = (struct ask_piece){ .va = v[i].va, .len = v[i].len };
+		memcpy(row[i].gpu, v[i].gpu, sizeof(row[i].gpu));
+		fd[i] = v[i].fd;
+	}
+	if (n && fd[0] >= 0) {
+		room.align = (struct cmsghdr){ CMSG_LEN(n * sizeof(int)), SOL_SOCKET, SCM_RIGHTS };
+		memcpy(CMSG_DATA(&room.align), fd, n * sizeof(int));
+		m.msg_control = &room;
+		m.msg_controllen = CMSG_SPACE(n * sizeof(int));
+	}
+	return sendmsg(sock, &m, MSG_NOSIGNAL) < 0 ? err_set(errno, "send %zu pieces of GPU memory", n) : 0;
+}
+
+int gpu_pieces_send(int sock, const struct gpu_pieces *p)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < p->n && r >= 0; i += ASK_PIECES)
+		r = batch_send(sock, p->v + i, p->n - i < ASK_PIECES ? p->n - i : ASK_PIECES);
+	return r;
+}
+
+static size_t fds_take(struct msghdr *m, int fd[ASK_PIECES])
+{
+	struct cmsghdr *c = CMSG_FIRSTHDR(m);
+	size_t n = 0;
+
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+		n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+	if (n)
+		memcpy(fd, CMSG_DATA(c), n * sizeof(int));
+	return n;
+}
+
+/* One packet of at most room rows. Returns their number. */
+static int batch_receive(int sock, struct gpu_piece *v, size_t most, bool with_fds)
+{
+	struct ask_piece row[ASK_PIECES];
+	union fd_room room;
+	struct iovec iov = { row, sizeof(row) };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &room, .msg_controllen = sizeof(room) };
+	int fd[ASK_PIECES];
+	ssize_t len = recvmsg(sock, &m, MSG_CMSG_CLOEXEC);
+	size_t n = len > 0 ? (size_t)len / sizeof(row[0]) : 0, n_fds = len > 0 ? fds_take(&m, fd) : 0;
+
+	if (!n || n > most || m.msg_flags & MSG_CTRUNC || n_fds != (with_fds ? n : 0)) {
+		for (size_t i = 0; i < n_fds; i++)
+			close(fd[i]);
+		return len < 0 ? err_set(errno, "receive pieces of GPU memory") :
+				 err_say(EPIPE, "pieces of GPU memory were promised and did not come");
+	}
+	for (size_t i = 0; i < n; i++) {
+		v[i] = (struct gpu_piece){ .va = row[i].va, .len = row[i].len, .fd = n_fds ? fd[i] : -1 };
+		memcpy(v[i].gpu, row[i].gpu, sizeof(v[i].gpu));
+	}
+	return (int)n;
+}
+
+int gpu_pieces_receive(int sock, struct gpu_pieces *p, bool with_fds)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < p->n && r >= 0; i += (size_t)r) {
+		r = batch_receive(sock, p->v + i, p->n - i, with_fds);
+		if (r < 0)
+			return r;
+	}
+	return gpu_pieces_check(p);
+}
+
+int gpu_pieces_send_fd(int sock, const void *buf, size_t len, int fd)
+{
+	union fd_room room = { .bytes = "" };
+	struct iovec iov = { (void *)buf, len };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (fd >= 0) {
+		room.align = (struct cmsghdr){ CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS };
+		memcpy(CMSG_DATA(&room.align), &fd, sizeof(int));
+		m.msg_control = &room;
+		m.msg_controllen = CMSG_SPACE(sizeof(int));
+	}
+	return sendmsg(sock, &m, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A stream (gpu_stream.h), the client's side. */
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "gpu/gpu_stream.h"
+
+int gpu_stream_begin(struct gpu_client *c, bool load, pid_t pid, const struct gpu_pieces *p, int payload_fd,
+		     const struct gpu_map *map, int *ret_channel)
+{
+	struct gpu_stream_head head = { .n = p->n, .n_pairs = map ? (uint32_t)map->n : 0 };
+	auto_close int mine = -1, its = -1;
+	int pair[2], r;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+		return err_set(errno, "make a socket pair");
+	mine = pair[0];
+	its = pair[1];
+	if (map)
+		memcpy(head.pair, map->pair, map->n * sizeof(head.pair[0]));
+	r = gpu_client_stream(c, load, pid, its);
+	if (r >= 0) {
+		r = gpu_pieces_send_fd(mine, &head, sizeof(head), payload_fd);
+		r = r < 0 ? err_set(-r, "ask the GPU agent for a stream") : gpu_pieces_send(mine, p);
+	}
+	if (r >= 0)
+		*ret_channel = take_fd(&mine);
+	return r;
+}
+
+int gpu_stream_wait(int channel, bool load, struct gpu_pieces *p, struct gpu_stream_result *ret)
+{
+	ssize_t n = recv(channel, ret, sizeof(*ret), 0);
+
+	if (n != sizeof(*ret))
+		return err_say(EPIPE, "the GPU agent is gone, or refused (its log may say why)");
+	ret->text[sizeof(ret->text) - 1] = '\0';
+	if (ret->result < 0)
+		return err_adopt(-ret->result, ret->text);
+	return load ? gpu_pieces_receive(channel, p, true) : 0;
+}
+
+void gpu_stream_end(int channel)
+{
+	char end;
+
+	(void)!send(channel, "", 1, MSG_NOSIGNAL);
+	while (recv(channel, &end, 1, 0) > 0)
+		;
+	close(channel);
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* GPU memory that a restore brings back itself (gpu_back.h). Runs in the engine; the gate of the image is closed. */
+#include "restore/gpu_back.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/guard.h"
+#include "base/log.h"
+#include "base/trace.h"
+#include "gpu/gpu_library.h"
+#include "gpu/gpu_stream.h"
+
+enum { TICK_MS = 50 };
+
+struct gpu_back {
+	const struct rtask *k;
+	struct gpu_pieces pieces;
+	int channel;
+};
+
+int gpu_back_plan(struct restore *r, const struct rtask *k, struct gpu_back **ret)
+{
+	const ThawGpuEntry *e = k->t->cores[0]->tc->thaw_gpu;
+	struct gpu_back *b;
+	int err;
+
+	*ret = NULL;
+	if (!e || !e->n_piece)
+		return 0;
+	if (r->kinds.opts->leave_stopped)
+		return err_say(ENOTSUP, "its GPU memory is put back by a thread of its own, which --leave-stopped would stop");
+	b = arena_alloc(r->kinds.a, sizeof(*b));
+	*b = (struct gpu_back){ .k = k, .channel = -1 };
+	err = gpu_pieces_make(&b->pieces, e->n_piece);
+	for (size_t i = 0; err >= 0 && i < e->n_piece; i++) {
+		const ThawGpuPiece *p = e->piece[i];
+
+		b->pieces.v[i].va = p->va;
+		b->pieces.v[i].len = p->len;
+		if (p->gpu.len != GPU_UUID_LEN)
+			return err_say(EINVAL, "the image names a GPU with %zu bytes", p->gpu.len);
+		memcpy(b->pieces.v[i].gpu, p->gpu.data, GPU_UUID_LEN);
+	}
+	if (err >= 0)
+		err = gpu_pieces_check(&b->pieces);
+	*ret = b;
+	return err;
+}
+
+int gpu_back_begin(struct restore *r, struct gpu_back *b, struct gpu_client *c, const struct gpu_map *map)
+{
+	auto_close int fd = img_open(r->dir->dirfd, IMG_GPU_PAGES, (uint64_t)b->k->pid);
+	struct stat st;
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0 || (uint64_t)st.st_size != b->pieces.bytes)
+		return err_say(EINVAL, "gpu-pages-%d.img has another length than the GPU memory it holds", b->k->pid);
+	return gpu_stream_begin(c, true, getpid(), &b->pieces, fd, map, &b->channel);
+}
+
+int gpu_back_wait(struct gpu_back *b)
+{
+	struct pollfd fd = { .fd = b->channel, .events = POLLIN };
+	struct gpu_stream_result out;
+	int r = guard_check();
+
+	while (r >= 0 && poll(&fd, 1, TICK_MS) == 0)
+		r = guard_check();
+	if (r >= 0)
+		r = gpu_stream_wait(b->channel, true, &b->pieces, &out);
+	if (r < 0)
+		return err_ctx(r, "task %d (%s): GPU memory", b->k->pid, snap_comm(b->k->t));
+	log_info("task %d (%s): %lu MiB of GPU memory were loaded in %.1f ms (%.1f GB/s), %lu of them not zero", b->k->pid,
+		 snap_comm(b->k->t), (unsigned long)(b->pieces.bytes >> 20), (double)out.ns / 1e6,
+		 (double)b->pieces.bytes / (double)(out.ns + 1), (unsigned long)(out.bytes >> 20));
+	return 0;
+}
+
+static int give(struct gpu_back *b)
+{
+	struct gpu_library l;
+	int r = gpu_library_open(b->k->pid, &l);
+
+	if (r <= 0)
+		return r < 0 ? r : err_say(ESRCH, "its preloaded library does not listen");
+	r = gpu_library_return(&l, &b->pieces);
+	if (r >= 0) {
+		gpu_stream_end(b->channel);
+		b->channel = -1;
+		gpu_pieces_free(&b->pieces);
+		if (gpu_library_own(&l) < 0)
+			log_warn("task %d (%s): %s; it needs room for that before a dump", b->k->pid, snap_comm(b->k->t),
+				 err_text());
+	}
+	gpu_library_close(&l);
+	return r;
+}
+
+int gpu_back_return(struct gpu_back *b)
+{
+	uint64_t from = trace_now_ns();
+	int r = give(b);
+
+	if (r < 0)
+		return err_ctx(r, "task %d (%s): GPU memory", b->k->pid, snap_comm(b->k->t));
+	log_info("task %d (%s): has its GPU memory, mapped in %.1f ms", b->k->pid, snap_comm(b->k->t),
+		 (double)(trace_now_ns() - from) / 1e6);
+	return 0;
+}
+
+void gpu_back_free(struct gpu_back *b)
+{
+	if (!b)
+		return;
+	close_fd(&b->channel);
+	gpu_pieces_free(&b->pieces);
+}

@@ -54,15 +54,15 @@ static int remote_syscall(struct dtask *k, long nr, const uint64_t a[6], int64_t
 	return err_ctx(err, "remote system call");
 }
 
-/* A ledge for the leader, which is to go home to where it is now. */
-static int put_ledge(struct dtask *k)
+/* A ledge for the leader, which is to go home to where it is now. put: one of ledge.h's. */
+static int put_ledge(struct dtask *k, __typeof__(ledge_put) *put, struct ledge *ret)
 {
 	for (size_t i = 0; i < k->t->nmaps; i++) {
 		const struct map *m = &k->t->maps[i];
 
 		if (!strcmp(m->name, "[vdso]"))
-			return ledge_put(k->t->proc_fd, m->start_va, m->end_va - m->start_va, &k->threads[0].regs,
-					 k->t->threads[0].sigmask, &k->ledge);
+			return put(k->t->proc_fd, m->start_va, m->end_va - m->start_va, &k->threads[0].regs,
+				   k->t->threads[0].sigmask, ret);
 	}
 	return err_say(ENOTSUP, "it has no vdso");
 }
@@ -85,22 +85,38 @@ static int map_here(struct dtask *k)
 	return 0;
 }
 
+/* One call on a ledge that closes again what it opens, should we be killed. */
+static int open_remotely(struct dtask *k, long nr, const uint64_t a[6], struct ledge *opening, int64_t *ret)
+{
+	struct ledge usual = k->ledge;
+	int err = put_ledge(k, ledge_put_opening, opening);
+
+	if (err < 0)
+		return err;
+	k->ledge = *opening;
+	err = remote_syscall(k, nr, a, ret);
+	k->ledge = usual;
+	return err;
+}
+
 /* For a moment the descriptor is in the task's own table: a userfaultfd belongs to the memory of whoever makes it. */
 int remote_userfaultfd(struct dtask *k)
 {
 	const uint64_t flags[6] = { O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY };
+	struct ledge opening = { .mem_fd = -1 };
 	int64_t tfd = -1, ret = 0;
 	auto_close int fd = -1;
-	int err = k->ledge.call_va ? 0 : put_ledge(k), err2;
+	int err = k->ledge.call_va ? 0 : put_ledge(k, ledge_put, &k->ledge), err2;
 
 	if (err >= 0)
-		err = remote_syscall(k, SYS_userfaultfd, flags, &tfd);
+		err = open_remotely(k, SYS_userfaultfd, flags, &opening, &tfd);
 	if (err < 0)
 		return err;
-	if (tfd < 0)
-		return err_set((int)-tfd, "userfaultfd()");
-	fd = err = pidfd_fetch(k->t->pidfd, (int)tfd);
+	fd = err = tfd < 0 ? err_set((int)-tfd, "userfaultfd()") : pidfd_fetch(k->t->pidfd, (int)tfd);
+	/* off that ledge in any case */
 	err2 = remote_syscall(k, SYS_close, (uint64_t[6]){ (uint64_t)tfd }, &ret);
+	if (err2 >= 0)
+		ledge_take(&opening);
 	return err < 0 ? err : err2 < 0 ? err2 : take_fd(&fd);
 }
 
@@ -108,7 +124,7 @@ int remote_enter(struct dump *d, struct dtask *k)
 {
 	size_t blob_len = (size_t)(pie_blob_end - pie_blob);
 	int64_t va;
-	int err = put_ledge(k);
+	int err = put_ledge(k, ledge_put, &k->ledge);
 
 	if (err < 0)
 		return err;

@@ -292,6 +292,8 @@ void track_keep(struct dump *d)
 		struct keeper_facts f = { .pid = k->t->pid, .start_ticks = k->t->stat.start_ticks,
 					  .start_stack_va = k->t->stat.start_stack_va };
 
+		if (!d->snap->inventory->dump_criu_run_id)
+			continue;
 		strncpy(f.image, d->snap->inventory->dump_criu_run_id, sizeof(f.image) - 1);
 		if (keeper_add(&d->keeper, &f, k->t->pidfd, k->track.uffd) < 0)
 			log_warn("task %d (%s): its memory is not tracked: %s", k->t->pid, k->t->stat.comm, err_text());

@@ -19,7 +19,7 @@
 #include "base/cleanup.h"
 #include "track/keeper_main.h"
 
-enum { PATIENCE_MS = 2000 };
+enum { PATIENCE_MS = 10000 };
 
 int keeper_begin(struct keeper *k)
 {
@@ -109,7 +109,8 @@ int keeper_find(pid_t pid, struct keeper_lease *ret)
 	struct sockaddr_un at;
 	socklen_t len = keeper_name(pid, &at);
 
-	l.sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	/* the name may be somebody else's, who lets us wait: without O_NONBLOCK connect() would */
+	l.sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (l.sock < 0)
 		return err_set(errno, "make a socket");
 	if (connect(l.sock, (struct sockaddr *)&at, len) < 0 || !is_trusted(l.sock) || !hear(&l)) {

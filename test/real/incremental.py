@@ -321,3 +321,46 @@ def refused():
     check(stats('images/2')[1] > 1000, 'hardly anything was left to the parent')
     restored(pid, 2, digest)
     box.kill_all()
+
+
+@case('incremental/thaw killed', limit=240)
+def killed():
+    """thaw is killed at random moments of pre-dumps: the program goes on, and what is dumped next is right."""
+    tracker()
+    dice = random.Random(1)
+    pid = start()
+    os.mkdir('images')
+    fds = len(os.listdir(f'/proc/{pid}/fd'))
+    done = 0
+
+    def as_it_was():
+        """the program to have the descriptors that it had, and nobody to trace it"""
+        with open(f'/proc/{pid}/status') as f:
+            return len(os.listdir(f'/proc/{pid}/fd')) == fds and 'TracerPid:\t0' in f.read()
+
+    for n in range(40):
+        if n % 8 == 0:
+            pre_dump(pid, 1)
+            left = stats('images/1')
+            check(left[1] == 0, 'a pre-dump without a parent')
+        do(pid, dice.choice(DEEDS))
+        shutil.rmtree('images/2', ignore_errors=True)
+        victim = box.spawn([box.THAW, 'pre-dump', '-D', 'images/2', '--prev-images-dir', '../1', '-t', str(pid)])
+        time.sleep(dice.random() * 0.08)  # the random moment itself
+        whom = [victim] + [p for p in box.pids() if box.comm(p) == 'thaw' and p != victim]
+        for p in whom if n % 2 else whom[-1:]:
+            try:
+                os.kill(p, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        box.wait_gone(victim)
+        done += not os.path.exists('images/2/inventory.img')
+        do(pid, dice.choice(DEEDS))
+        box.until(as_it_was, 10)
+    print(f'{done} of 40 were killed before their end')
+    digest = do(pid, 'change')
+    base = 2 if os.path.exists('images/2/inventory.img') else 1
+    shutil.rmtree('images/3', ignore_errors=True)
+    box.dump(pid, 'images/3', '--prev-images-dir', f'../{base}')
+    restored(pid, 3, digest, 'parallel')
+    box.kill_all()

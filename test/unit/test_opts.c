@@ -137,6 +137,9 @@ static void test_values(void **state)
 	assert_int_equal(good(state, "dump -t 1 --ghost-limit 3g").ghost_limit, 3ll << 30);
 	assert_string_equal(good(state, "dump -t 1 -x7 -x8").ext_unix_sk.item[1], "8");
 	assert_string_equal(good(state, "show /d").images_dir, "/d");
+	assert_string_equal(good(state, "pre-dump -t 7 --prev-images-dir ../1").prev_images_dir, "../1");
+	assert_true(good(state, "dump -t 7 -R --track-mem").track_mem);
+	assert_int_equal(good(state, "dedup -D /d").cmd, CMD_DEDUP);
 	assert_string_equal(good(state, "plan -D /d").images_dir, "/d");
 	assert_int_equal(good(state, "dump -t 1 --manage-cgroups=ignore").manage_cgroups, 0);
 	assert_true(good(state, "dump --tree=1 --leave-r").leave_running); /* short for --leave-running */
@@ -165,6 +168,8 @@ static void test_refusals(void **state)
 	bad(state, "restore --parallel-restore=0", "not in 1..1024");
 	bad(state, "dump -t 1 --ext-unix-sk=foo", "'foo' is not a number");
 	bad(state, "dumb", "there is no sub-command 'dumb' (see thaw --help)");
+	bad(state, "pre-dump", "which process? --tree PID is missing");
+	bad(state, "restore --track-mem", "--track-mem is not for restore");
 	bad(state, "-v4", "a sub-command is missing (see thaw --help)");
 }
 

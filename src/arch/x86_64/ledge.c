@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/syscall.h>
 
@@ -37,7 +38,7 @@ static void put_u64(struct writer *w, uint64_t v)
 	w->at += sizeof(v);
 }
 
-static void make_code(uint8_t code[LEDGE_LEN], const struct user_regs_struct *home, uint64_t mask)
+static void make_code(uint8_t code[LEDGE_LEN], const struct user_regs_struct *home, uint64_t mask, bool opens)
 {
 	const struct {
 		char mov[3]; /* movabs $imm64, %reg */
@@ -50,6 +51,11 @@ static void make_code(uint8_t code[LEDGE_LEN], const struct user_regs_struct *ho
 	struct writer w = { code };
 
 	PUT(&w, "\x0f\x05"); /* syscall: the tracer's */
+	if (opens) {
+		PUT(&w, "\x89\xc7\xb8"); /* mov %eax, %edi; mov $close, %eax */
+		put_u32(&w, SYS_close);
+		PUT(&w, "\x0f\x05");
+	}
 	PUT(&w, "\xb8");     /* mov $rt_sigprocmask, %eax */
 	put_u32(&w, SYS_rt_sigprocmask);
 	PUT(&w, "\xbf"); /* mov $SIG_SETMASK, %edi */
@@ -65,7 +71,7 @@ static void make_code(uint8_t code[LEDGE_LEN], const struct user_regs_struct *ho
 	}
 	PUT(&w, "\xff\x25\0\0\0\0"); /* jmp *0(%rip) */
 	put_u64(&w, home->rip);
-	put_u64(&w, mask);
+	memcpy(code + LEDGE_LEN - sizeof(mask), &mask, sizeof(mask));
 }
 
 /*
@@ -82,11 +88,11 @@ static uint64_t find_room(const uint8_t *vdso, uint64_t len)
 	return 0;
 }
 
-int ledge_put(int proc_fd, uint64_t vdso_va, uint64_t vdso_len, const struct user_regs_struct *home, uint64_t mask,
-	      struct ledge *ret)
+static int put_code(int proc_fd, uint64_t vdso_va, uint64_t vdso_len, const struct user_regs_struct *home, uint64_t mask,
+		    bool opens, struct ledge *ret)
 {
 	auto_close int fd = openat(proc_fd, "mem", O_RDWR | O_CLOEXEC);
-	uint8_t vdso[VDSO_LEN_MAX], code[LEDGE_LEN];
+	uint8_t vdso[VDSO_LEN_MAX], code[LEDGE_LEN] = { 0 };
 	struct user_regs_struct again = *home;
 	const uint8_t *call;
 	uint64_t at;
@@ -102,7 +108,7 @@ int ledge_put(int proc_fd, uint64_t vdso_va, uint64_t vdso_len, const struct use
 	at = find_room(vdso, vdso_len);
 	/* only the kernel can act on its codes for an interrupted call, and it will not see them again */
 	regs_restart(&again);
-	make_code(code, &again, mask);
+	make_code(code, &again, mask, opens);
 	if (at && io_pwrite(fd, code, sizeof(code), vdso_va + at) >= 0) {
 		*ret = (struct ledge){ .call_va = vdso_va + at, .mem_fd = take_fd(&fd) };
 		return 0;
@@ -113,6 +119,18 @@ int ledge_put(int proc_fd, uint64_t vdso_va, uint64_t vdso_len, const struct use
 		return err_say(ENOTSUP, "its vdso has no system call instruction");
 	*ret = (struct ledge){ .call_va = vdso_va + (uint64_t)(call - vdso), .mem_fd = -1 };
 	return 0;
+}
+
+int ledge_put(int proc_fd, uint64_t vdso_va, uint64_t vdso_len, const struct user_regs_struct *home, uint64_t mask,
+	      struct ledge *ret)
+{
+	return put_code(proc_fd, vdso_va, vdso_len, home, mask, false, ret);
+}
+
+int ledge_put_opening(int proc_fd, uint64_t vdso_va, uint64_t vdso_len, const struct user_regs_struct *home,
+		      uint64_t mask, struct ledge *ret)
+{
+	return put_code(proc_fd, vdso_va, vdso_len, home, mask, true, ret);
 }
 
 void ledge_take(struct ledge *l)

@@ -21,7 +21,7 @@
 
 #include "base/err.h"
 
-enum { LEDGE_LEN = 144 };
+enum { LEDGE_LEN = 160 };
 
 struct ledge {
 	uint64_t call_va; /* where a call begins: its system call instruction */
@@ -34,6 +34,12 @@ struct ledge {
  */
 int ledge_put(int proc_fd, uint64_t vdso_va, uint64_t vdso_len, const struct user_regs_struct *home, uint64_t mask,
 	      struct ledge *ret) must_check;
+/*
+ * The same for one call that opens a descriptor: should the engine be killed before it has said what becomes of the
+ * thread, the thread closes what the call has given it.
+ */
+int ledge_put_opening(int proc_fd, uint64_t vdso_va, uint64_t vdso_len, const struct user_regs_struct *home,
+		      uint64_t mask, struct ledge *ret) must_check;
 /* Takes it away: when the thread has its own registers again. Repeatedly is fine, after a first put. */
 void ledge_take(struct ledge *l);
 

@@ -210,6 +210,65 @@ static void the_tree_can_be_left_stopped(void **state)
 
 /* --- moving targets ----------------------------------------------------------------------------- */
 
+/* turns[0]: the leader's, turns[1]: its worker's, which makes another thread when turns[2] says so. */
+static void *worker(void *arg)
+{
+	struct shared *s = arg;
+	pthread_t t;
+
+	for (atomic_store(&s->turns[3], gettid());; atomic_fetch_add(&s->turns[1], 1))
+		if (atomic_exchange(&s->turns[2], 0)) {
+			pthread_create(&t, NULL, child_idle, NULL);
+			atomic_store(&s->turns[4], 1);
+		}
+	return NULL;
+}
+
+static void with_worker(void *arg, int ready)
+{
+	struct shared *s = arg;
+	pthread_t t;
+
+	pthread_create(&t, NULL, worker, s);
+	while (!atomic_load(&s->turns[3]))
+		;
+	child_ready(ready);
+	for (;;)
+		atomic_fetch_add(&s->turns[0], 1);
+}
+
+/* One thread runs, is sent on from signals, makes a thread; the others stand; then all of them stand. */
+static void one_thread_may_run(void **state)
+{
+	struct shared *s = shared_new();
+	pid_t pid = child_start(with_worker, s), tid = (pid_t)atomic_load(&s->turns[3]);
+	long leader, own;
+	struct seize *z;
+
+	assert_int_equal(seize_tree(pid, 0, *state, &z), 0);
+	assert_int_equal(z->n_threads, 2);
+	leader = atomic_load(&s->turns[0]);
+	own = atomic_load(&s->turns[1]);
+	assert_int_equal(seize_let_run(z, pid + 1000000, false), -ESRCH);
+	assert_int_equal(seize_let_run(z, tid, false), 0);
+	assert_int_equal(seize_let_run(z, tid, false), -ESRCH); /* it runs already */
+	atomic_store(&s->turns[2], 1);
+	while (!atomic_load(&s->turns[4]) || atomic_load(&s->turns[1]) < own + 100)
+		assert_true(seize_tend(z, tid) >= 0);
+	assert_int_equal(seize_again(z, z->tasks[0]), 0);
+	assert_int_equal(z->n_threads, 3);
+	assert_int_equal(z->tasks[0]->n_tids, 3);
+	own = atomic_load(&s->turns[1]);
+	usleep(20000);
+	assert_int_equal(atomic_load(&s->turns[1]), own);
+	assert_int_equal(atomic_load(&s->turns[0]), leader);
+	seize_release(z, 0);
+	while (atomic_load(&s->turns[0]) == leader || atomic_load(&s->turns[1]) == own)
+		;
+	child_end(pid);
+	munmap(s, sizeof(*s));
+}
+
 static void *short_thread(void *arg)
 {
 	(void)arg;
@@ -527,6 +586,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(killing_ends_all, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_stopped_stay_stopped, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_tree_can_be_left_stopped, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_thread_may_run, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_thread_escapes, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_child_escapes, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_exec_does_not_confuse, setup, teardown),

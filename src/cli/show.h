@@ -33,6 +33,7 @@ struct show_memory {
 	size_t mappings;
 	uint64_t mapped; /* bytes */
 	uint64_t image;  /* bytes of its own in the image; those of shared objects are counted with the object */
+	uint64_t same;   /* of these, bytes that are its parent's, too: copy-on-write memory */
 };
 
 const char *show_memory_name(enum show_mem m);
@@ -40,6 +41,8 @@ const char *show_memory_name(enum show_mem m);
 void show_memory(const struct snap *s, const struct snap_task *t, struct show_memory *ret);
 /* Of mappings; guard pages are part of others. */
 uint64_t show_mapped(const struct show_memory *m);
+/* Of pages that are the parent's, too. */
+uint64_t show_same(const struct show_memory *m);
 
 /* How much of the contents lies in the directory that many steps up the chain of parents; 0 of a refused image. */
 uint64_t show_held_by(const struct snap *s, uint32_t depth);

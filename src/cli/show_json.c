@@ -80,6 +80,7 @@ static void add_memory(struct json_object *out, const struct snap *s, const stru
 	}
 	add_number(out, "mapped_bytes", show_mapped(m));
 	add_number(out, "image_bytes", snap_pages_bytes(&t->pages));
+	add_number(out, "copy_on_write_bytes", show_same(m));
 }
 
 static void add_descriptors(struct json_object *out, const struct snap *s, const struct snap_task *t)

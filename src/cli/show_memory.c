@@ -29,6 +29,15 @@ uint64_t show_mapped(const struct show_memory *m)
 	return bytes;
 }
 
+uint64_t show_same(const struct show_memory *m)
+{
+	uint64_t bytes = 0;
+
+	for (enum show_mem k = 0; k < SHOW_MEMS; k++)
+		bytes += m[k].same;
+	return bytes;
+}
+
 /* Shared anonymous memory is a memfd of this name on the wire. */
 static bool is_anonymous_file(const struct snap *s, const VmaEntry *v)
 {
@@ -78,22 +87,21 @@ static uint64_t run_end(const PagemapEntry *e)
 	return e->vaddr + (e->nr_pages < most ? e->nr_pages : most) * SNAP_PAGE;
 }
 
-/* Bytes of the runs within v. *at only moves forward; runs that reach beyond v stay for the next. */
-static uint64_t image_bytes(const struct snap_pages *p, size_t *at, const VmaEntry *v)
+/* Counts the bytes of the runs within v. *at only moves forward; runs that reach beyond v stay for the next. */
+static void count_image(const struct snap_pages *p, size_t *at, const VmaEntry *v, struct show_memory *m)
 {
-	uint64_t bytes = 0;
-
 	for (; *at < p->nruns && p->runs[*at]->vaddr < v->end; ++*at) {
 		const PagemapEntry *e = p->runs[*at];
 		uint64_t start = e->vaddr > v->start ? e->vaddr : v->start;
 		uint64_t end = run_end(e) < v->end ? run_end(e) : v->end;
 
 		if (start < end && e->flags & PE_PRESENT)
-			bytes += end - start;
+			m->image += end - start;
+		if (start < end && e->same)
+			m->same += end - start;
 		if (run_end(e) > v->end)
 			break;
 	}
-	return bytes;
 }
 
 static int by_start(const void *a, const void *b)
@@ -117,7 +125,7 @@ void show_memory(const struct snap *s, const struct snap_task *t, struct show_me
 		m->mappings++;
 		m->mapped += v[i]->end - v[i]->start;
 		if (!(v[i]->status & VMA_AREA_GUARD))
-			m->image += image_bytes(&t->pages, &at, v[i]);
+			count_image(&t->pages, &at, v[i], m);
 	}
 }
 

@@ -104,6 +104,8 @@ static void memory_print(const struct snap *s, const struct snap_task *t)
 		if (m[k].mappings)
 			printf("  %-20s %8zu %11s %11s\n", show_memory_name(k), m[k].mappings,
 			       bytes(mapped, m[k].mapped), bytes(image, m[k].image));
+	if (show_same(m))
+		printf("  shared with task %u, copy-on-write: %s\n", t->pages.compared_with, bytes(image, show_same(m)));
 }
 
 static void descriptors_print(const struct snap *s, const struct snap_task *t)

@@ -32,7 +32,8 @@ struct shmem_fill_opts {
 
 /*
  * Reads the pages of all objects into place with o->nthreads threads (0, 1: the
- * caller alone, who does not wait for a place in the budget), from the directory and those that it builds upon. punch: free them there behind. *done counts bytes.
+ * caller alone, who does not wait for a place in the budget), from the directory and those that it builds upon.
+ * punch: free them there behind. *done counts bytes.
  */
 int shmem_fill(const struct imgdir *dir, const struct shmem_job *jobs, size_t njobs, const struct shmem_fill_opts *o,
 	       _Atomic uint64_t *done) must_check;

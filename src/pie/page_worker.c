@@ -111,7 +111,7 @@ static bool work_left(const struct page_worker *w)
 	return __atomic_load_n(&w->f->next, __ATOMIC_RELAXED) < w->f->nchunks;
 }
 
-/* Starts workers, as many as the budget has of those that are wanted. Returns how many; -errno when not one can be had. */
+/* Starts as many workers as the budget has of those that are wanted. Returns how many; -errno when none can be made. */
 static long employ(struct page_worker *w, uint32_t first, uint32_t want)
 {
 	uint32_t got = budget_take(&w->c->board->budget, want), n = 0;
@@ -124,7 +124,7 @@ static long employ(struct page_worker *w, uint32_t first, uint32_t want)
 	return n || r >= 0 ? (long)n : r;
 }
 
-/* Until the last chunk is taken: its share of the budget at first, then all that is free. Returns how many it started. */
+/* Until the last chunk is taken: its share of the budget first, then all that is free. Returns how many it started. */
 static uint32_t supervise(struct page_worker *w)
 {
 	struct pie_budget *b = &w->c->board->budget;

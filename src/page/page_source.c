@@ -60,7 +60,7 @@ bool page_source_direct(const struct page_source *s, uint64_t off, uint64_t len)
 	if (s->direct_fd < 0 || (off | len) & (s->align - 1))
 		return false;
 	return s->io == PIE_IO_DIRECT ||
-	       (syscall(CACHESTAT, s->fd, range, stat, 0) == 0 && stat[0] * PAGE < len / 4);
+	       (syscall(CACHESTAT, s->fd, range, stat, 0) == 0 && stat[0] * PAGE < len / 2);
 }
 
 int page_source_read(const struct page_source *s, bool direct, void *to, uint64_t len, uint64_t off)

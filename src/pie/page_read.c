@@ -67,13 +67,13 @@ int page_read_file(struct page_worker *w, uint32_t file, bool direct)
 	return p->fd;
 }
 
-/* Is less than a quarter of it in the page cache? */
+/* Is less than half of it in the page cache? */
 static bool is_cold(struct page_worker *w, const struct pie_chunk *k)
 {
 	uint64_t range[2] = { k->off, k->len }, stat[5];
 
 	return k->len >= AUTO_LEAST &&
-	       !sys4(NR_CACHESTAT, page_read_file(w, k->file, false), range, stat, 0) && stat[0] * 4096 < k->len / 4;
+	       !sys4(NR_CACHESTAT, page_read_file(w, k->file, false), range, stat, 0) && stat[0] * 4096 < k->len / 2;
 }
 
 static bool wants_direct(struct page_worker *w, const struct pie_chunk *k)

@@ -10,8 +10,9 @@
  * helper threads of its own, with thread IDs that the tree may need. What it refuses for
  * that (EAGAIN) the worker reads itself. Reads of a disk past the page cache are not refused.
  *
- * No flags at setup: with requests of 1 MiB, IORING_SETUP_SINGLE_ISSUER, COOP_TASKRUN and
- * DEFER_TASKRUN gained nothing that could be measured, and each needs a newer kernel.
+ * No flags at setup: with requests of 1 MiB, IORING_SETUP_SINGLE_ISSUER with COOP_TASKRUN or
+ * DEFER_TASKRUN gained nothing that could be told from noise, and DEFER_TASKRUN would keep completions from
+ * who can no longer enter the ring (page_ahead.c).
  */
 #include <linux/errno.h>
 #include <linux/io_uring.h>

@@ -51,14 +51,15 @@ static bool block_make(const struct pages_file *f, uint64_t b)
 }
 
 /* By whoever comes first; who comes meanwhile waits. One that cannot be had will have small pages. */
-static void block_need(const struct pages_file *f, uint64_t b)
+static void block_need(struct pages_file *f, uint64_t b)
 {
 	uint8_t none = BLOCK_NONE;
 
-	if (b >= f->map_len / BLOCK)
+	if (b >= f->map_len / BLOCK || atomic_load(&f->short_of_huge))
 		return;
 	if (atomic_compare_exchange_strong(&f->block[b], &none, BLOCK_BUSY)) {
-		(void)block_make(f, b);
+		if (!block_make(f, b))
+			atomic_store(&f->short_of_huge, true);
 		atomic_store(&f->block[b], BLOCK_DONE);
 	}
 	while (atomic_load(&f->block[b]) == BLOCK_BUSY)
@@ -67,6 +68,7 @@ static void block_need(const struct pages_file *f, uint64_t b)
 
 static bool huge_blocks(struct pages_file *f, unsigned writers)
 {
+	f->short_of_huge = false;
 	f->ahead = writers > 1 ? writers / 2 + 1 : 0;
 	if (f->map_len < BLOCK || !block_make(f, 0))
 		return false;
@@ -120,7 +122,7 @@ void pages_file_prepare(struct pages_file *f, uint64_t most_len, unsigned writer
 }
 
 /* Its blocks; and where one begins, a later one, so that nobody has to wait for it then. */
-static void make_blocks(const struct pages_file *f, uint64_t off, uint64_t len)
+static void make_blocks(struct pages_file *f, uint64_t off, uint64_t len)
 {
 	uint64_t first = off / BLOCK, last = (off + len - 1) / BLOCK;
 
@@ -131,7 +133,7 @@ static void make_blocks(const struct pages_file *f, uint64_t off, uint64_t len)
 }
 
 /* The pages are made first, by a call that can say that there is no room: a mere store would be a SIGBUS. */
-static int copy(const struct pages_file *f, const struct iovec *v, size_t n, uint64_t off)
+static int copy(struct pages_file *f, const struct iovec *v, size_t n, uint64_t off)
 {
 	uint64_t len = 0;
 
@@ -147,7 +149,7 @@ static int copy(const struct pages_file *f, const struct iovec *v, size_t n, uin
 	return 0;
 }
 
-int pages_file_write(const struct pages_file *f, struct iovec *v, size_t n, uint64_t off)
+int pages_file_write(struct pages_file *f, struct iovec *v, size_t n, uint64_t off)
 {
 	int fd = f->direct_fd >= 0 ? f->direct_fd : f->fd;
 

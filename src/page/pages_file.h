@@ -33,12 +33,13 @@ struct pages_file {
 	uint64_t room_len;
 	_Atomic uint8_t *block; /* the state of each whole 2 MiB of it; NULL: pages of 4 KiB */
 	uint64_t ahead;    /* so many blocks are made before they are needed */
+	_Atomic bool short_of_huge; /* one could not be had: searching for more would cost more than it gives */
 };
 
 /* Chooses the way for at most most_len bytes by so many writers. Never fails: the plain way is always there. */
 void pages_file_prepare(struct pages_file *f, uint64_t most_len, unsigned writers);
 /* Writes n pieces of aligned pages, one behind the other, from off on. For several threads at once; v is used up. */
-int pages_file_write(const struct pages_file *f, struct iovec *v, size_t n, uint64_t off) must_check;
+int pages_file_write(struct pages_file *f, struct iovec *v, size_t n, uint64_t off) must_check;
 /* All is written: the file gets its length. */
 int pages_file_finish(struct pages_file *f, uint64_t len) must_check;
 

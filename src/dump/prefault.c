@@ -96,8 +96,8 @@ static int find_vdso(int proc_fd, uint64_t *ret_va, uint64_t *ret_len)
 static int advise(const struct prefault *p)
 {
 	const uint64_t args[6] = { p->start_va, p->len, MADV_HUGEPAGE };
-	struct user_regs_struct home, after = { 0 };
-	uint64_t mask, vdso_va, vdso_len;
+	struct user_regs_struct home = { 0 }, after = { 0 };
+	uint64_t mask = 0, vdso_va = 0, vdso_len = 0;
 	pid_t tid = p->task->tids[0];
 	struct ledge ledge;
 	int err = find_vdso(p->task->proc_fd, &vdso_va, &vdso_len), err2;

@@ -182,10 +182,11 @@ static int unchanged_of(struct dtask *k, const struct pagemap *pm, const struct 
 
 	for (size_t i = 0; err >= 0 && i < k->t->nmaps; i++) {
 		const struct map *m = &k->t->maps[i];
+		const struct pagemap_query *q = m->ino ? &unwritten_file : &unwritten_anon;
 
 		clean.n = 0;
 		if (k->track.watched[i])
-			err = pagemap_scan(pm, m->ino ? &unwritten_file : &unwritten_anon, m->start_va, m->end_va, &clean);
+			err = pagemap_scan(pm, q, m->start_va, m->end_va, &clean);
 		for (size_t r = 0; err >= 0 && r < clean.n; r++)
 			err = add_held(held, &at, clean.run[r].start_va, clean.run[r].end_va, &k->track.unchanged);
 	}

@@ -164,6 +164,33 @@ def fork():
     box.kill_all()
 
 
+def tree(fill):
+    """Parent and child, with memory in common (copy-on-write), are both tracked; a keeper keeps both."""
+    tracker()
+    pid = start()
+    os.mkdir('images')
+    do(pid, 'fork')
+    answer('child')
+    with open(f'/proc/{pid}/task/{pid}/children') as f:
+        child = int(f.read())
+    pre_dump(pid, 1)
+    check(len(keepers()) == 1, f'keepers: {keepers()}')
+    do(pid, 'change drop')
+    do(child, 'change', 'child')
+    pre_dump(pid, 2)
+    digests = do(pid, 'change'), do(child, 'kernel', 'child')
+    dump(pid, 3)
+    stored, left = stats('images/3')
+    check(left > 8000 and stored < 6000, f'{stored} pages were stored, {left} left to the parents')
+    restored(pid, 3, digests[0], fill)
+    check(do(child, '', 'child') == digests[1], 'the child')
+    box.kill_all()
+
+
+for way in box.FILL:
+    case_add(f'incremental/tree/{way}', functools.partial(tree, way))
+
+
 @case('incremental/keeper killed')
 def keeper_killed():
     """Without the keeper everything counts as changed, and nothing of the tracking is left."""

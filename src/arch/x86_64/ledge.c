@@ -88,8 +88,8 @@ static uint64_t find_room(const uint8_t *vdso, uint64_t len)
 	return 0;
 }
 
-static int put_code(int proc_fd, uint64_t vdso_va, uint64_t vdso_len, const struct user_regs_struct *home, uint64_t mask,
-		    bool opens, struct ledge *ret)
+static int put_code(int proc_fd, uint64_t vdso_va, uint64_t vdso_len, const struct user_regs_struct *home,
+		    uint64_t mask, bool opens, struct ledge *ret)
 {
 	auto_close int fd = openat(proc_fd, "mem", O_RDWR | O_CLOEXEC);
 	uint8_t vdso[VDSO_LEN_MAX], code[LEDGE_LEN] = { 0 };

@@ -15,8 +15,8 @@ set key outside right top Left reverse
 set ylabel 'seconds (fastest of %(n)d)'
 set yrange [0:*]
 """
-COLOURS = {'thaw': '#0a5fb4', 'thaw dump': '#8a3fc0', 'ceiling': '#2e8b3d', 'CRIU': '#c03a2b', 'CRIU dump': '#e0912f',
-           'serial': '#777777', 'default': '#0a5fb4'}
+COLOURS = {'thaw': '#0a5fb4', 'thaw restore': '#0a5fb4', 'CRIU restore': '#c03a2b', 'thaw dump': '#8a3fc0', 'ceiling': '#2e8b3d', 'CRIU': '#c03a2b',
+           'CRIU dump': '#e0912f', 'serial': '#777777', 'default': '#0a5fb4'}
 
 
 class Plot:
@@ -66,15 +66,15 @@ def workers_plot(scene):
 
 
 def size_plot(name, scenes):
-    p = Plot(f'{name}-size', f'{name}: size', 'size in MiB', max(s['rounds'] for s in scenes))
+    p = Plot(f'{name}-size', f'{name}: dump and restore by size', 'size in MiB', max(s['rounds'] for s in scenes))
     for s in scenes:
         mib = s['size'] >> 20
-        p.add('thaw', mib, summary.best(s, what='restore', who='thaw', mode='default', cold=False))
+        p.add('thaw restore', mib, summary.best(s, what='restore', who='thaw', mode='default', cold=False))
         p.add('thaw dump', mib, summary.best(s, what='dump', who='thaw', cold=False))
         p.add('ceiling', mib, summary.best(s, what='ceiling', cold=False))
-        p.add('CRIU', mib, summary.best(s, what='restore', who='criu', cold=False))
+        p.add('CRIU restore', mib, summary.best(s, what='restore', who='criu', cold=False))
         p.add('CRIU dump', mib, summary.best(s, what='dump', who='criu', cold=False))
-    return p if 'thaw' in p.series else None
+    return p if 'thaw restore' in p.series else None
 
 
 def plots(doc):

@@ -44,8 +44,11 @@ int gpu_dump_checkpoint(struct dump *d) must_check;
 void gpu_dump_give_back(struct dump *d, bool seized);
 void gpu_dump_done(void *dump);
 
-/* gpu_note.c: notes in the images what restore has to know, and the plugins that CRIU would need for it. */
-void gpu_note(struct dump *d, PluginsEntry *plugins);
+/*
+ * gpu_note.c: notes in the images what restore has to know, and the plugins that CRIU would need for it. Returns
+ * whether GPU memory lies in files that CRIU does not know.
+ */
+bool gpu_note(struct dump *d, PluginsEntry *plugins);
 
 /* gpu_find.c: which tasks of the stopped tree may have to do with a GPU, by what they map and hold. */
 struct gpu_traces {

@@ -74,12 +74,7 @@ static bool note_proc(struct dump *d, const struct gpu_proc *p, struct json_obje
 	return gpu_away_note(d, p, e);
 }
 
-static void need_plugin(struct dump *d, PluginsEntry *plugins, const char *name)
-{
-	arena_add(d->kinds.a, &plugins->plugins, &plugins->n_plugins, arena_strdup(d->kinds.a, name));
-}
-
-void gpu_note(struct dump *d, PluginsEntry *plugins)
+bool gpu_note(struct dump *d, PluginsEntry *plugins)
 {
 	struct json_object *status = NULL, *gpus = NULL;
 	auto_free char *text = NULL;
@@ -95,7 +90,7 @@ void gpu_note(struct dump *d, PluginsEntry *plugins)
 	}
 	json_object_put(status);
 	if (driver)
-		need_plugin(d, plugins, SNAP_CUDA_PLUGIN);
-	if (away) /* there is none of that name, and CRIU says so */
-		need_plugin(d, plugins, SNAP_GPU_PLUGIN);
+		arena_add(d->kinds.a, &plugins->plugins, &plugins->n_plugins,
+			  arena_strdup(d->kinds.a, SNAP_CUDA_PLUGIN));
+	return away;
 }

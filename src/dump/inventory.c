@@ -31,7 +31,7 @@ void inventory_make(struct dump *d)
 {
 	InventoryEntry *inv = arena_msg(d->kinds.a, inventory_entry, InventoryEntry);
 
-	inv->img_version = 2;
+	inv->img_version = SNAP_VERSION;
 	inv->has_fdinfo_per_id = inv->fdinfo_per_id = true;
 	inv->root_ids = namespaces_outside(d);
 	inv->has_pre_dump_mode = d->memory_only;
@@ -41,8 +41,8 @@ void inventory_make(struct dump *d)
 	inv->lsmtype = LSMTYPE__NO_LSM;
 	inv->has_network_lock_method = true;
 	inv->plugins_entry = arena_msg(d->kinds.a, plugins_entry, PluginsEntry);
-	if (!d->memory_only)
-		gpu_note(d, inv->plugins_entry);
+	if (!d->memory_only && gpu_note(d, inv->plugins_entry))
+		inv->img_version = SNAP_VERSION_GPU;
 	make_run_id(d, inv);
 	if (d->kinds.opts->tcp_close)
 		inv->has_tcp_close = inv->tcp_close = true;

@@ -19,7 +19,7 @@ static int check_inventory(const struct snap *s)
 	const PluginsEntry *p = s->inventory->plugins_entry;
 
 	for (size_t i = 0; p && i < p->n_plugins; i++)
-		if (strcmp(p->plugins[i], SNAP_CUDA_PLUGIN) != 0 && strcmp(p->plugins[i], SNAP_GPU_PLUGIN) != 0)
+		if (strcmp(p->plugins[i], SNAP_CUDA_PLUGIN))
 			return err_say(ENOTSUP, "inventory.img: the image needs the plugin %s, which is not supported yet",
 				       p->plugins[i]);
 	return 0;

@@ -25,7 +25,7 @@ static int inventory_load(struct snap *s, int dirfd)
 		return r;
 	if (s->inventory->has_pre_dump_mode && s->inventory->pre_dump_mode)
 		return err_say(EINVAL, "is a pre-dump: it holds memory alone, for the dump that builds upon it");
-	if (s->inventory->img_version != 2)
+	if (s->inventory->img_version != SNAP_VERSION && s->inventory->img_version != SNAP_VERSION_GPU)
 		return err_say(ENOTSUP, "inventory.img: images of version %u are not supported, only version 2",
 			       s->inventory->img_version);
 	return 0;

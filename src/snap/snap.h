@@ -64,8 +64,8 @@ struct snap_extent {
 
 /* The name in the inventory that says: CUDA processes, which were checkpointed by the driver. */
 #define SNAP_CUDA_PLUGIN "cuda_plugin"
-/* GPU memory lies in files of thaw's own: CRIU must not restore the rest without it. */
-#define SNAP_GPU_PLUGIN "thaw_gpu"
+/* Images with GPU memory in files of thaw's own have a version that CRIU refuses: it would restore all but that. */
+enum { SNAP_VERSION = 2, SNAP_VERSION_GPU = 3 };
 
 /* Where the bytes of one memory object are: runs of pages, in the order in which pages-<id>.img holds them. */
 struct snap_pages {

@@ -43,6 +43,8 @@ void show_memory(const struct snap *s, const struct snap_task *t, struct show_me
 uint64_t show_mapped(const struct show_memory *m);
 /* Of pages that are the parent's, too. */
 uint64_t show_same(const struct show_memory *m);
+/* GPU memory that is in a file of its own (gpu-pages-PID.img); *ret_n: pieces. */
+uint64_t show_gpu(const struct snap_task *t, size_t *ret_n);
 
 /* How much of the contents lies in the directory that many steps up the chain of parents; 0 of a refused image. */
 uint64_t show_held_by(const struct snap *s, uint32_t depth);

@@ -66,6 +66,7 @@ static void add_memory(struct json_object *out, const struct snap *s, const stru
 {
 	struct json_object *list = list_add(out, "memory");
 	struct show_memory m[SHOW_MEMS];
+	size_t n;
 
 	show_memory(s, t, m);
 	for (enum show_mem k = 0; k < SHOW_MEMS; k++) {
@@ -81,6 +82,7 @@ static void add_memory(struct json_object *out, const struct snap *s, const stru
 	add_number(out, "mapped_bytes", show_mapped(m));
 	add_number(out, "image_bytes", snap_pages_bytes(&t->pages));
 	add_number(out, "copy_on_write_bytes", show_same(m));
+	add_number(out, "gpu_bytes", show_gpu(t, &n));
 }
 
 static void add_descriptors(struct json_object *out, const struct snap *s, const struct snap_task *t)

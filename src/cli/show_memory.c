@@ -149,3 +149,15 @@ uint64_t show_held_by(const struct snap *s, uint32_t depth)
 		len += held_by(&s->shmem[i]->pages, depth);
 	return len;
 }
+
+uint64_t show_gpu(const struct snap_task *t, size_t *ret_n)
+{
+	const TaskCoreEntry *tc = t->ncores ? t->cores[0]->tc : NULL;
+	const ThawGpuEntry *e = tc ? tc->thaw_gpu : NULL;
+	uint64_t bytes = 0;
+
+	*ret_n = e ? e->n_piece : 0;
+	for (size_t i = 0; i < *ret_n; i++)
+		bytes += e->piece[i]->len;
+	return bytes;
+}

@@ -97,6 +97,7 @@ static void memory_print(const struct snap *s, const struct snap_task *t)
 {
 	struct show_memory m[SHOW_MEMS];
 	char mapped[BYTES_LEN], image[BYTES_LEN];
+	size_t n;
 
 	show_memory(s, t, m);
 	printf("\n  %-20s %8s %11s %11s\n", "MEMORY", "MAPPINGS", "MAPPED", "IN IMAGE");
@@ -104,6 +105,8 @@ static void memory_print(const struct snap *s, const struct snap_task *t)
 		if (m[k].mappings)
 			printf("  %-20s %8zu %11s %11s\n", show_memory_name(k), m[k].mappings,
 			       bytes(mapped, m[k].mapped), bytes(image, m[k].image));
+	if (show_gpu(t, &n))
+		printf("  GPU memory: %s in %zu pieces, in gpu-pages-%u.img\n", bytes(image, show_gpu(t, &n)), n, t->pst->pid);
 	if (show_same(m))
 		printf("  shared with task %u, copy-on-write: %s\n", t->pages.compared_with, bytes(image, show_same(m)));
 }

@@ -89,6 +89,8 @@ def direct(how=(), **kw):
     images_of(pid)
     box.wait_gone(pid)
     check(payload()[0] >= 64 << 20, f'{payload()[0]} bytes of GPU memory')
+    r = box.must(cuda.thaw('show', 'img'))
+    check('GPU memory: ' in r.out and f'gpu-pages-{pid}.img' in r.out, r.out)
     back(*how)
     os.kill(pid, signal.SIGKILL)
     box.wait_gone(pid)

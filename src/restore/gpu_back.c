@@ -21,6 +21,7 @@ struct gpu_back {
 	const struct rtask *k;
 	struct gpu_pieces pieces;
 	int channel;
+	uint64_t from_ns;
 };
 
 int gpu_back_plan(struct restore *r, const struct rtask *k, struct gpu_back **ret)
@@ -61,6 +62,7 @@ int gpu_back_begin(struct restore *r, struct gpu_back *b, struct gpu_client *c, 
 		return fd;
 	if (fstat(fd, &st) < 0 || (uint64_t)st.st_size != b->pieces.bytes)
 		return err_say(EINVAL, "gpu-pages-%d.img has another length than the GPU memory it holds", b->k->pid);
+	b->from_ns = trace_now_ns();
 	return gpu_stream_begin(c, true, getpid(), &b->pieces, fd, map, &b->channel);
 }
 
@@ -76,6 +78,7 @@ int gpu_back_wait(struct gpu_back *b)
 		r = gpu_stream_wait(b->channel, true, &b->pieces, &out);
 	if (r < 0)
 		return err_ctx(r, "task %d (%s): GPU memory", b->k->pid, snap_comm(b->k->t));
+	trace_span("GPU memory loaded", b->k->pid, b->k->pid, b->from_ns, b->from_ns + out.ns, out.bytes);
 	log_info("task %d (%s): %lu MiB of GPU memory were loaded in %.1f ms (%.1f GB/s), %lu of them not zero", b->k->pid,
 		 snap_comm(b->k->t), (unsigned long)(b->pieces.bytes >> 20), (double)out.ns / 1e6,
 		 (double)b->pieces.bytes / (double)(out.ns + 1), (unsigned long)(out.bytes >> 20));
@@ -109,6 +112,7 @@ int gpu_back_return(struct gpu_back *b)
 
 	if (r < 0)
 		return err_ctx(r, "task %d (%s): GPU memory", b->k->pid, snap_comm(b->k->t));
+	trace_span("GPU memory mapped", b->k->pid, b->k->pid, from, trace_now_ns(), 0);
 	log_info("task %d (%s): has its GPU memory, mapped in %.1f ms", b->k->pid, snap_comm(b->k->t),
 		 (double)(trace_now_ns() - from) / 1e6);
 	return 0;

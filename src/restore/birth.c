@@ -22,6 +22,7 @@
 #include <sys/prctl.h>
 #include <sys/rseq.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "restore/rt.h"
 
@@ -55,13 +56,13 @@ static void emit_shed(struct restore *r, struct prog *p)
 {
 	const struct layout *l = &r->lay;
 	const uint64_t dfl[4] = { 0 };
-	struct sigaction sa;
+	uint64_t sa[4]; /* the kernel's: libc hides the actions of those signals that it uses for its threads */
 
 	emit_no_rseq(p);
 	prog_label(p, "reset the engine's robust list");
 	prog_sys(p, SYS_set_robust_list, 0, 24);
 	for (int sig = 1; sig < 65; sig++)
-		if (sigaction(sig, NULL, &sa) == 0 && sa.sa_handler != SIG_DFL) {
+		if (!syscall(SYS_rt_sigaction, sig, NULL, sa, 8) && sa[0] != (uint64_t)(uintptr_t)SIG_DFL) {
 			prog_label(p, "reset signal %d", sig);
 			prog_sys(p, SYS_rt_sigaction, (uint64_t)sig, prog_data(&r->space, dfl, sizeof(dfl)), 0, 8);
 		}

@@ -147,7 +147,7 @@ def comm(pid):
 def state(pid):
     """The letter of a process's state: R, S, D, Z, T, t, or nothing at all when there is no such process."""
     try:
-        with open(f'/proc/{pid}/stat') as f:
+        with open(f'/proc/{pid}/stat', errors='replace') as f:
             return f.read().rsplit(')', 1)[1].split()[0]
     except OSError:
         return ''  # it is gone

@@ -76,6 +76,16 @@ def passes(pid, when):
     box.nothing_left(when)
 
 
+def settled():
+    """The facts, as soon as every thread waits for something: one may still be on its way into the call it waits in."""
+    for _ in range(100):
+        threads = [t for p in box.pids() for t in os.listdir(f'/proc/{p}/task')]
+        if not any(box.state(t) == 'R' for t in threads):
+            break
+        time.sleep(0.02)
+    return facts.tree(box.pids())
+
+
 def same(before, when, changes=()):
     """The facts are as before; a thread may need a moment to get back into the call in which it waited."""
     for _ in range(100):
@@ -112,7 +122,7 @@ def put_back():
 
 def cycle(pid, options, fill, n, changes):
     """One dump, death and restore."""
-    before = facts.tree(box.pids())
+    before = settled()
     box.dump(pid, f'images{n}', *options)
     box.wait_gone(pid)
     box.nothing_left('after the dump')
@@ -129,7 +139,7 @@ def killed(program, options, fill, changes):
 
 def running(program, options, changes):
     pid = start(program)
-    before = facts.tree(box.pids())
+    before = settled()
     box.dump(pid, 'images', '--leave-running', *options)
     saved()
     same(before, 'left running', changes)
@@ -142,7 +152,7 @@ def running(program, options, changes):
 
 def refuses(program, options, text, changes):
     pid = start(program)
-    before = facts.tree(box.pids())
+    before = settled()
     box.refused(box.thaw('dump', 'images', '-t', pid, *options), text)
     check(not os.path.exists('images/inventory.img'), 'the images of a refused dump look complete')
     same(before, 'refused', changes)

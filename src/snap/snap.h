@@ -64,8 +64,8 @@ struct snap_extent {
 
 /* The name in the inventory that says: CUDA processes, which were checkpointed by the driver. */
 #define SNAP_CUDA_PLUGIN "cuda_plugin"
-/* Images with GPU memory in files of thaw's own have a version that CRIU refuses: it would restore all but that. */
-enum { SNAP_VERSION = 2, SNAP_VERSION_GPU = 3 };
+/* Images with GPU memory in files of our own have a version of our own, so that CRIU does not restore all but that. */
+enum { SNAP_VERSION = 2, SNAP_VERSION_GPU = 10001 };
 
 /* Where the bytes of one memory object are: runs of pages, in the order in which pages-<id>.img holds them. */
 struct snap_pages {

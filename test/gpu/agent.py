@@ -460,7 +460,7 @@ def which_gpu():
     cuda.rules('cuCheckpointProcessCheckpoint 0 sleep=800')
     box.must(cuda.cuda('--action', 'lock', '--pid', pid))
     p = subprocess.Popen([box.THAW, 'cuda', '--action', 'checkpoint', '--pid', str(pid)], env=cuda.env())
-    used = box.until(lambda: (lambda s: s['steps'] and [len(g['pool']['users']) for g in s['gpus']])(status()))
+    used = box.until(lambda: (lambda n: any(n) and n)([len(g['pool']['users']) for g in status()['gpus']]))
     p.wait(20)
     check(used == [1, 0], f'contexts of {used}')
     for a in ('restore', 'unlock'):

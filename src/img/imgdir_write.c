@@ -39,7 +39,7 @@ static int parent_find(struct imgdir *d, const char *prev)
 {
 	int r = imgdir_open(d->dirfd, prev, d->a, &d->parent);
 
-	if (r < 0)
+	if (r < 0 || !d->parent)
 		return r;
 	for (const struct imgdir *p = d->parent; p; p = p->parent)
 		if (is_same(d, p))

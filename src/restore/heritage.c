@@ -18,6 +18,7 @@
 #include "restore/heritage.h"
 
 #include <inttypes.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
@@ -55,13 +56,13 @@ static void add(struct arena *a, struct ranges *r, uint64_t va, uint64_t end)
 		last->len += end - va;
 		return;
 	}
-	if (r->n == r->cap) {
-		struct pie_iov *old = r->v;
+	if (!r->v || r->n == r->cap) {
+		struct pie_iov *more = arena_alloc(a, (2 * r->cap + 64) * sizeof(*more));
 
-		r->cap = r->cap ? 2 * r->cap : 64;
-		r->v = arena_alloc(a, r->cap * sizeof(*r->v));
-		for (size_t i = 0; i < r->n; i++)
-			r->v[i] = old[i];
+		if (r->v)
+			memcpy(more, r->v, r->n * sizeof(*more));
+		r->cap = 2 * r->cap + 64;
+		r->v = more;
 	}
 	r->v[r->n++] = (struct pie_iov){ va, end - va };
 }
@@ -228,9 +229,12 @@ void heritage_plan(struct restore *r)
 		k->heir = k->heritage != NULL;
 	}
 	/* a stand-in hands on what it finds */
-	for (size_t i = r->tree.n; i-- > 1;)
-		if (r->tree.tasks[i]->heir && r->tree.tasks[i]->creator->role != RTASK_ALIVE)
-			r->tree.tasks[i]->creator->heir = true;
+	for (size_t i = r->tree.n; i-- > 1;) {
+		struct rtask *creator = r->tree.tasks[i]->creator;
+
+		if (r->tree.tasks[i]->heir && creator && creator->role != RTASK_ALIVE)
+			creator->heir = true;
+	}
 	for (size_t i = 0; i < r->tree.n; i++)
 		r->tree.tasks[i]->finds_memory = r->tree.tasks[i]->heir || comes_after_heir(r->tree.tasks[i]);
 }

@@ -172,7 +172,6 @@ static void done_pages(void *ctx)
 	pages_done(ctx);
 }
 
-
 static int stage_post_dump(void *ctx)
 {
 	struct dump *d = ctx;

@@ -17,7 +17,7 @@
 #include "kind/shmem.h"
 #include "page/collect.h"
 
-static const uint64_t TASK_TOP = 0x7ffffffff000, SERIAL_BELOW = 16 << 20, LARGE = 16 << 20;
+static const uint64_t SERIAL_BELOW = 16 << 20, LARGE = 16 << 20;
 
 struct pieces {
 	struct collect_piece *v;
@@ -79,7 +79,7 @@ static int scan_pages(const struct dump_task *t, const struct pagemap *pm, struc
 			err = pagemap_scan(pm, &pagemap_anon, a.start, a.end, runs);
 		at = a.end;
 	}
-	return err < 0 ? err : pagemap_scan(pm, &pagemap_private, at, TASK_TOP, runs);
+	return err < 0 ? err : pagemap_scan(pm, &pagemap_private, at, MAPS_END_VA, runs);
 }
 
 /* What is not unchanged of [from, to). *at only moves forward. */

@@ -23,7 +23,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/trace.h"
-#include "kern/maps.h"
+#include "kern/feature.h"
 #include "kern/ptrace.h"
 
 enum { THREADS = 16, PAGES = 32 };
@@ -137,13 +137,6 @@ static void fill(struct prefault *p)
 
 /* --- the driver's thread ---------------------------------------------------------------------------- */
 
-static bool huge_pages_allowed(void)
-{
-	auto_free char *text = NULL;
-
-	return io_slurp(AT_FDCWD, "/sys/kernel/mm/transparent_hugepage/enabled", &text) > 0 && !strstr(text, "[never]");
-}
-
 static bool fits(uint64_t len)
 {
 	auto_free char *text = NULL;
@@ -156,7 +149,7 @@ static bool fits(uint64_t len)
 bool prefault_begin(struct prefault *p, const struct seize_task *t, pid_t tid)
 {
 	*p = (struct prefault){ .task = t, .tid = tid, .until_ns = trace_now_ns() + WATCH_NS };
-	p->watching = t->tids[0] != tid && huge_pages_allowed();
+	p->watching = t->tids[0] != tid && feature_has(FEATURE_THP);
 	return p->watching;
 }
 

@@ -14,8 +14,6 @@
 /* Newer than the headers of Debian 12. */
 enum { WP_HUGETLBFS_SHMEM = 1 << 12, WP_UNPOPULATED = 1 << 13, WP_ASYNC = 1 << 15 };
 
-static const uint64_t TASK_TOP = 0x7ffffffff000;
-
 /*
  * Private pages that nobody wrote to since they were protected: there are such only where a userfaultfd watches. To
  * know file pages takes eight times as long (pagemap.h), and mappings without a file have none.
@@ -70,7 +68,7 @@ static int watched_runs(struct dtask *k, struct pagemap_runs *ret)
 
 	if (err < 0)
 		return err;
-	err = pagemap_scan(&pm, &any, 0, TASK_TOP, ret);
+	err = pagemap_scan(&pm, &any, 0, MAPS_END_VA, ret);
 	pagemap_close(&pm);
 	return err;
 }

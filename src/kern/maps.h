@@ -56,6 +56,9 @@ enum map_flag {
 };
 #define MAP_VM_BIT(f) (UINT64_C(1) << (f))
 
+/* Where the addresses of programs end. */
+#define MAPS_END_VA UINT64_C(0x7ffffffff000)
+
 struct map {
 	uint64_t start_va, end_va;
 	uint64_t file_off; /* bytes */

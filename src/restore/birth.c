@@ -24,11 +24,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "kern/maps.h"
 #include "restore/rt.h"
 
 enum { RSEQ_UNIT = 32 };
-
-static const uint64_t TASK_TOP = 0x7ffffffff000;
 
 static uint64_t mask_data(struct restore *r, uint64_t mask)
 {
@@ -72,7 +71,7 @@ static void emit_shed(struct restore *r, struct prog *p)
 			 MREMAP_MAYMOVE | MREMAP_FIXED, l->park_va + l->piece[i].off);
 	prog_label(p, "unmap the engine");
 	prog_sys(p, SYS_munmap, 0, l->hole_va);
-	prog_sys(p, SYS_munmap, l->end_va, TASK_TOP - l->end_va);
+	prog_sys(p, SYS_munmap, l->end_va, MAPS_END_VA - l->end_va);
 }
 
 static void emit_fork(struct restore *r, const struct rtask *k, struct prog *p)

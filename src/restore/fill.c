@@ -3,16 +3,13 @@
  * The contents of private memory: how many page workers there are, what each task
  * gets of them, and the OP_FILL of its program.
  */
-#include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#include "base/cleanup.h"
-#include "base/io.h"
 #include "base/log.h"
 #include "kern/cpus.h"
+#include "kern/feature.h"
 #include "page/chunk.h"
 #include "restore/heritage.h"
 #include "restore/vdso_place.h"
@@ -60,19 +57,11 @@ static uint32_t choose_workers(const struct restore *r)
 	return cpus < most ? cpus : most;
 }
 
-/* With THP off altogether, moving would only cost. */
-static bool huge_pages_allowed(void)
-{
-	auto_free char *text = NULL;
-
-	return io_slurp(AT_FDCWD, "/sys/kernel/mm/transparent_hugepage/enabled", &text) > 0 && !strstr(text, "[never]");
-}
-
 void fill_plan(struct restore *r)
 {
 	count_bytes(r);
 	r->fills = arena_alloc(r->kinds.a, r->snap->ntasks * sizeof(struct pie_fill *));
-	r->huge_pages = huge_pages_allowed();
+	r->huge_pages = feature_has(FEATURE_THP); /* without, moving would only cost */
 	r->workers = choose_workers(r);
 	if (r->workers)
 		log_info("parallel page restore with %u workers", r->workers);

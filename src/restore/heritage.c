@@ -23,12 +23,11 @@
 #include <sys/syscall.h>
 
 #include "base/log.h"
+#include "kern/maps.h"
 
 #ifndef MAP_DROPPABLE
 #define MAP_DROPPABLE 0x08
 #endif
-
-static const uint64_t TASK_TOP = 0x7ffffffff000;
 
 struct ranges {
 	struct pie_iov *v;
@@ -289,7 +288,7 @@ void heritage_emit(struct restore *r, const struct rtask *k, struct prog *p)
 	prog_label(p, "unmap what is its creator's alone");
 	for (size_t i = 0; h && i < h->nkept; at = h->kept[i++].end)
 		emit_unmap(&r->lay, at, h->kept[i].start, p);
-	emit_unmap(&r->lay, at, TASK_TOP, p);
+	emit_unmap(&r->lay, at, MAPS_END_VA, p);
 	prog_label(p, "drop pages that are its creator's alone");
 	if (h && h->ndrop)
 		prog_do(p, OP_ADVISE, prog_data(&r->space, h->drop, h->ndrop * sizeof(*h->drop)), h->ndrop,

@@ -10,19 +10,14 @@
  */
 #include "dump/gpu_away.h"
 
-#include <poll.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/guard.h"
 #include "base/log.h"
 #include "base/trace.h"
 #include "dump/gpu_dump.h"
 #include "gpu/gpu_library.h"
 #include "gpu/gpu_stream.h"
-
-enum { TICK_MS = 50 };
 
 /* Begun before the process lets go: the agent has the descriptors then, whatever happens to the engine. */
 static int stream_begin(struct dump *d, struct gpu_proc *p)
@@ -73,14 +68,9 @@ int gpu_away_take(struct dump *d)
 
 static int wait_one(struct gpu_proc *p)
 {
-	struct pollfd fd = { .fd = p->away.channel, .events = POLLIN };
 	struct gpu_stream_result out;
-	int r = guard_check();
+	int r = gpu_stream_wait(p->away.channel, false, &p->away.pieces, &out);
 
-	while (r >= 0 && poll(&fd, 1, TICK_MS) == 0)
-		r = guard_check();
-	if (r >= 0)
-		r = gpu_stream_wait(p->away.channel, false, &p->away.pieces, &out);
 	if (r < 0)
 		return r;
 	p->away.saved = true;
@@ -128,23 +118,6 @@ static void away_free(struct gpu_away *w)
 	gpu_pieces_free(&w->pieces);
 }
 
-static int give_back(struct gpu_proc *p)
-{
-	struct gpu_library l;
-	int r = gpu_library_open(p->pid, &l);
-
-	if (r <= 0)
-		return r < 0 ? r : err_say(ESRCH, "its preloaded library does not listen");
-	r = gpu_library_return(&l, &p->away.pieces);
-	if (r >= 0) {
-		away_free(&p->away);
-		if (gpu_library_own(&l) < 0)
-			log_warn("task %d (%s): %s; it needs room for that before its next dump", p->pid, p->comm, err_text());
-	}
-	gpu_library_close(&l);
-	return r;
-}
-
 void gpu_away_give_back(struct dump *d)
 {
 	for (size_t i = 0; i < d->gpu->n; i++) {
@@ -152,7 +125,7 @@ void gpu_away_give_back(struct dump *d)
 
 		if (!p->away.pieces.n)
 			continue;
-		if (give_back(p) < 0)
+		if (gpu_stream_put_back(p->pid, p->comm, &p->away.pieces, &p->away.channel) < 0)
 			log_warn("task %d (%s): its GPU memory was not given back: %s", p->pid, p->comm, err_text());
 		else
 			log_info("task %d (%s): has its GPU memory again", p->pid, p->comm);

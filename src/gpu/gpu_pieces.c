@@ -9,12 +9,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "preload/ask.h"
-
-union fd_room {
-	struct cmsghdr align;
-	char bytes[CMSG_SPACE(ASK_PIECES * sizeof(int))];
-};
+#include "preload/packet.h"
 
 int gpu_pieces_make(struct gpu_pieces *p, size_t n)
 {
@@ -55,9 +50,6 @@ void gpu_pieces_free(struct gpu_pieces *p)
 static int batch_send(int sock, const struct gpu_piece *v, size_t n)
 {
 	struct ask_piece row[ASK_PIECES];
-	union fd_room room = { .bytes = "" };
-	struct iovec iov = { row, n * sizeof(row[0]) };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
 	int fd[ASK_PIECES];
 
 	for (size_t i = 0; i < n; i++) {
@@ -65,13 +57,9 @@ static int batch_send(int sock, const struct gpu_piece *v, size_t n)
 		memcpy(row[i].gpu, v[i].gpu, sizeof(row[i].gpu));
 		fd[i] = v[i].fd;
 	}
-	if (n && fd[0] >= 0) {
-		room.align = (struct cmsghdr){ CMSG_LEN(n * sizeof(int)), SOL_SOCKET, SCM_RIGHTS };
-		memcpy(CMSG_DATA(&room.align), fd, n * sizeof(int));
-		m.msg_control = &room;
-		m.msg_controllen = CMSG_SPACE(n * sizeof(int));
-	}
-	return sendmsg(sock, &m, MSG_NOSIGNAL) < 0 ? err_set(errno, "send %zu pieces of GPU memory", n) : 0;
+	if (!packet_give(sock, row, n * sizeof(row[0]), fd, n && fd[0] >= 0 ? n : 0))
+		return err_set(errno, "send %zu pieces of GPU memory", n);
+	return 0;
 }
 
 int gpu_pieces_send(int sock, const struct gpu_pieces *p)
@@ -83,28 +71,16 @@ int gpu_pieces_send(int sock, const struct gpu_pieces *p)
 	return r;
 }
 
-static size_t fds_take(struct msghdr *m, int fd[ASK_PIECES])
-{
-	struct cmsghdr *c = CMSG_FIRSTHDR(m);
-	size_t n = 0;
-
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-		n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-	if (n)
-		memcpy(fd, CMSG_DATA(c), n * sizeof(int));
-	return n;
-}
-
 /* One packet of at most room rows. Returns their number. */
 static int batch_receive(int sock, struct gpu_piece *v, size_t most, bool with_fds)
 {
 	struct ask_piece row[ASK_PIECES];
-	union fd_room room;
+	union packet_room room;
 	struct iovec iov = { row, sizeof(row) };
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &room, .msg_controllen = sizeof(room) };
 	int fd[ASK_PIECES];
 	ssize_t len = recvmsg(sock, &m, MSG_CMSG_CLOEXEC);
-	size_t n = len > 0 ? (size_t)len / sizeof(row[0]) : 0, n_fds = len > 0 ? fds_take(&m, fd) : 0;
+	size_t n = len > 0 ? (size_t)len / sizeof(row[0]) : 0, n_fds = len > 0 ? packet_fds(&m, fd) : 0;
 
 	if (!n || n > most || m.msg_flags & MSG_CTRUNC || n_fds != (with_fds ? n : 0)) {
 		for (size_t i = 0; i < n_fds; i++)
@@ -133,15 +109,5 @@ int gpu_pieces_receive(int sock, struct gpu_pieces *p, bool with_fds)
 
 int gpu_pieces_send_fd(int sock, const void *buf, size_t len, int fd)
 {
-	union fd_room room = { .bytes = "" };
-	struct iovec iov = { (void *)buf, len };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
-
-	if (fd >= 0) {
-		room.align = (struct cmsghdr){ CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS };
-		memcpy(CMSG_DATA(&room.align), &fd, sizeof(int));
-		m.msg_control = &room;
-		m.msg_controllen = CMSG_SPACE(sizeof(int));
-	}
-	return sendmsg(sock, &m, MSG_NOSIGNAL) < 0 ? -errno : 0;
+	return packet_give(sock, buf, len, &fd, fd >= 0) ? 0 : -errno;
 }

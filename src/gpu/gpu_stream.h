@@ -45,9 +45,14 @@ int gpu_stream_serve(const struct gpu_stream *s) must_check;
 /* The client's side: the first two words, and the two answers. The channel polls readable when there is one. */
 int gpu_stream_begin(struct gpu_client *c, bool load, pid_t pid, const struct gpu_pieces *p, int payload_fd,
 		     const struct gpu_map *map, int *ret_channel) must_check;
-/* p: to be loaded: gets its descriptors. */
+/* p: to be loaded: gets its descriptors. Gives up when the operation is to end (base/guard.h). */
 int gpu_stream_wait(int channel, bool load, struct gpu_pieces *p, struct gpu_stream_result *ret) must_check;
 /* The last word; when it comes back the agent has let go of the memory. */
 void gpu_stream_end(int channel);
+/*
+ * The process maps the memory again, the agent lets go of it, and the process makes it its own. Once it is mapped, p
+ * and the channel are gone (*channel -1); if only the last fails, a warning says so.
+ */
+int gpu_stream_put_back(pid_t pid, const char *comm, struct gpu_pieces *p, int *channel) must_check;
 
 #endif

@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A stream (gpu_stream.h), the client's side. */
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/guard.h"
+#include "base/log.h"
+#include "gpu/gpu_library.h"
 #include "gpu/gpu_stream.h"
+
+enum { TICK_MS = 50 };
 
 int gpu_stream_begin(struct gpu_client *c, bool load, pid_t pid, const struct gpu_pieces *p, int payload_fd,
 		     const struct gpu_map *map, int *ret_channel)
@@ -32,8 +38,15 @@ int gpu_stream_begin(struct gpu_client *c, bool load, pid_t pid, const struct gp
 
 int gpu_stream_wait(int channel, bool load, struct gpu_pieces *p, struct gpu_stream_result *ret)
 {
-	ssize_t n = recv(channel, ret, sizeof(*ret), 0);
+	struct pollfd fd = { .fd = channel, .events = POLLIN };
+	int r = guard_check();
+	ssize_t n;
 
+	while (r >= 0 && poll(&fd, 1, TICK_MS) <= 0) /* a signal ends it early, too: it may be why we are to end */
+		r = guard_check();
+	if (r < 0)
+		return r;
+	n = recv(channel, ret, sizeof(*ret), 0);
 	if (n != sizeof(*ret))
 		return err_say(EPIPE, "the GPU agent is gone, or refused (its log may say why)");
 	ret->text[sizeof(ret->text) - 1] = '\0';
@@ -50,4 +63,23 @@ void gpu_stream_end(int channel)
 	while (recv(channel, &end, 1, 0) > 0)
 		;
 	close(channel);
+}
+
+int gpu_stream_put_back(pid_t pid, const char *comm, struct gpu_pieces *p, int *channel)
+{
+	struct gpu_library l;
+	int r = gpu_library_open(pid, &l);
+
+	if (r <= 0)
+		return r < 0 ? r : err_say(ESRCH, "its preloaded library does not listen");
+	r = gpu_library_return(&l, p);
+	if (r >= 0) {
+		gpu_stream_end(*channel);
+		*channel = -1;
+		gpu_pieces_free(p);
+		if (gpu_library_own(&l) < 0)
+			log_warn("task %d (%s): %s; it needs room for that before its next dump", pid, comm, err_text());
+	}
+	gpu_library_close(&l);
+	return r;
 }

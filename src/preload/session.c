@@ -23,6 +23,7 @@
 
 #include "preload/away.h"
 #include "preload/gate.h"
+#include "preload/packet.h"
 
 enum { HIGH_FD = 512 }; /* where programs rarely look */
 
@@ -31,27 +32,9 @@ static struct {
 	int mine, theirs;
 } session = { .mine = -1, .theirs = -1 };
 
-union fd_room {
-	struct cmsghdr align;
-	char bytes[CMSG_SPACE(ASK_PIECES * sizeof(int))];
-};
-
-/* The descriptors of a message; their number. */
-static size_t fds_of(struct msghdr *m, int fd[ASK_PIECES])
-{
-	struct cmsghdr *c = CMSG_FIRSTHDR(m);
-	size_t n = 0;
-
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-		n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-	if (n)
-		memcpy(fd, CMSG_DATA(c), n * sizeof(int));
-	return n;
-}
-
 static ssize_t packet_take(int s, void *buf, size_t len, int fd[ASK_PIECES], size_t *ret_n)
 {
-	union fd_room room;
+	union packet_room room;
 	struct iovec iov = { buf, len };
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &room, .msg_controllen = sizeof(room) };
 	ssize_t got;
@@ -59,23 +42,8 @@ static ssize_t packet_take(int s, void *buf, size_t len, int fd[ASK_PIECES], siz
 	do
 		got = recvmsg(s, &m, MSG_CMSG_CLOEXEC);
 	while (got < 0 && errno == EINTR);
-	*ret_n = got > 0 ? fds_of(&m, fd) : 0;
+	*ret_n = got > 0 ? packet_fds(&m, fd) : 0;
 	return got;
-}
-
-static bool packet_give(int s, const void *buf, size_t len, const int *fd, size_t n)
-{
-	union fd_room room = { .bytes = "" };
-	struct iovec iov = { (void *)buf, len };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
-
-	if (n) {
-		room.align = (struct cmsghdr){ CMSG_LEN(n * sizeof(int)), SOL_SOCKET, SCM_RIGHTS };
-		memcpy(CMSG_DATA(&room.align), fd, n * sizeof(int));
-		m.msg_control = &room;
-		m.msg_controllen = CMSG_SPACE(n * sizeof(int));
-	}
-	return sendmsg(s, &m, MSG_NOSIGNAL) == (ssize_t)len;
 }
 
 static void fds_close(const int *fd, size_t n)

@@ -3,19 +3,14 @@
 #include "restore/gpu_back.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/guard.h"
 #include "base/log.h"
 #include "base/trace.h"
-#include "gpu/gpu_library.h"
 #include "gpu/gpu_stream.h"
-
-enum { TICK_MS = 50 };
 
 struct gpu_back {
 	const struct rtask *k;
@@ -68,14 +63,9 @@ int gpu_back_begin(struct restore *r, struct gpu_back *b, struct gpu_client *c, 
 
 int gpu_back_wait(struct gpu_back *b)
 {
-	struct pollfd fd = { .fd = b->channel, .events = POLLIN };
 	struct gpu_stream_result out;
-	int r = guard_check();
+	int r = gpu_stream_wait(b->channel, true, &b->pieces, &out);
 
-	while (r >= 0 && poll(&fd, 1, TICK_MS) == 0)
-		r = guard_check();
-	if (r >= 0)
-		r = gpu_stream_wait(b->channel, true, &b->pieces, &out);
 	if (r < 0)
 		return err_ctx(r, "task %d (%s): GPU memory", b->k->pid, snap_comm(b->k->t));
 	trace_span("GPU memory loaded", b->k->pid, b->k->pid, b->from_ns, b->from_ns + out.ns, out.bytes);
@@ -85,30 +75,10 @@ int gpu_back_wait(struct gpu_back *b)
 	return 0;
 }
 
-static int give(struct gpu_back *b)
-{
-	struct gpu_library l;
-	int r = gpu_library_open(b->k->pid, &l);
-
-	if (r <= 0)
-		return r < 0 ? r : err_say(ESRCH, "its preloaded library does not listen");
-	r = gpu_library_return(&l, &b->pieces);
-	if (r >= 0) {
-		gpu_stream_end(b->channel);
-		b->channel = -1;
-		gpu_pieces_free(&b->pieces);
-		if (gpu_library_own(&l) < 0)
-			log_warn("task %d (%s): %s; it needs room for that before a dump", b->k->pid, snap_comm(b->k->t),
-				 err_text());
-	}
-	gpu_library_close(&l);
-	return r;
-}
-
 int gpu_back_return(struct gpu_back *b)
 {
 	uint64_t from = trace_now_ns();
-	int r = give(b);
+	int r = gpu_stream_put_back(b->k->pid, snap_comm(b->k->t), &b->pieces, &b->channel);
 
 	if (r < 0)
 		return err_ctx(r, "task %d (%s): GPU memory", b->k->pid, snap_comm(b->k->t));

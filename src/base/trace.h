@@ -17,6 +17,9 @@ void trace_close(void);
 /* CLOCK_MONOTONIC in nanoseconds. */
 uint64_t trace_now_ns(void);
 
+/* Rows of a task that are no thread's: above all thread IDs. */
+enum { TRACE_GPU_MEMORY = (4 << 20) + 1, TRACE_GPU_DRIVER };
+
 /* A span on row (pid, tid), with an optional byte count (0: none). Names are copied. */
 void trace_span(const char *name, int pid, int tid, uint64_t from_ns, uint64_t to_ns, uint64_t bytes);
 /* From then till now on the row of this thread, which is a worker of the engine's. */

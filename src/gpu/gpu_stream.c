@@ -24,6 +24,7 @@ struct stream {
 	struct gpu_part *part;
 	struct gpu_holding holding;
 	int payload_fd;
+	struct gpu_stream_result out;
 };
 
 /* --- what is to be done --------------------------------------------------------------------------- */
@@ -201,7 +202,12 @@ static void descriptors_raise(void)
 	}
 }
 
-static int stream_copy(struct stream *t, uint64_t *ret_bytes)
+static uint64_t since_begin(const struct stream *t)
+{
+	return trace_now_ns() - t->out.from_ns;
+}
+
+static int stream_copy(struct stream *t)
 {
 	struct gpu_want want = { .pid = t->s->pid, .buffers = true };
 	struct gpu_copy copy = { t->s->driver, t->s->load, t->payload_fd, NULL, t->pieces.n, NULL };
@@ -214,11 +220,13 @@ static int stream_copy(struct stream *t, uint64_t *ret_bytes)
 		r = gpu_pools_acquire(t->s->pools, &want, &t->holding);
 	if (r >= 0)
 		r = parts_do(t, part_map);
+	t->out.made_ns = since_begin(t);
 	copy.part = t->part;
 	if (r >= 0 && !t->s->load && ftruncate(t->payload_fd, (off_t)t->pieces.bytes) < 0)
 		r = err_set(errno, "make the file for GPU memory");
 	if (r >= 0)
-		r = gpu_copy_run(&copy, t->holding.slot, t->holding.n, ret_bytes);
+		r = gpu_copy_run(&copy, t->holding.slot, t->holding.n, &t->out.bytes);
+	t->out.copied_ns = since_begin(t);
 	if (r >= 0)
 		r = parts_do(t, part_unmap);
 	if (r >= 0 && t->s->load)
@@ -244,32 +252,30 @@ static void give_back(const struct stream *t)
 		log_info("process %d: has its GPU memory again", t->s->pid);
 }
 
-static int result_send(const struct stream *t, int r, uint64_t bytes, uint64_t ns)
+static int result_send(struct stream *t, int r)
 {
-	struct gpu_stream_result out = { .result = r < 0 ? r : 0, .bytes = bytes, .ns = ns };
-
+	t->out.result = r < 0 ? r : 0;
 	if (r < 0)
-		snprintf(out.text, sizeof(out.text), "%s", err_text());
-	if (send(t->s->channel, &out, sizeof(out), MSG_NOSIGNAL) < 0)
+		snprintf(t->out.text, sizeof(t->out.text), "%s", err_text());
+	if (send(t->s->channel, &t->out, sizeof(t->out), MSG_NOSIGNAL) < 0)
 		return r;
 	return r >= 0 && t->s->load ? gpu_pieces_send(t->s->channel, &t->pieces) : r;
 }
 
 int gpu_stream_serve(const struct gpu_stream *s)
 {
-	struct stream t = { .s = s, .api = &s->driver->api, .payload_fd = -1 };
-	uint64_t from = trace_now_ns(), bytes = 0, ns;
+	struct stream t = { .s = s, .api = &s->driver->api, .payload_fd = -1, .out.from_ns = trace_now_ns() };
 	char word;
 	int r = head_receive(&t);
 
 	if (r >= 0)
-		r = stream_copy(&t, &bytes);
-	ns = trace_now_ns() - from;
+		r = stream_copy(&t);
+	t.out.ns = since_begin(&t);
 	if (r >= 0)
 		log_info("process %d: %s %lu MiB of GPU memory, %lu of them not zero, in %lu ms", s->pid,
-			 s->load ? "loaded" : "saved", (unsigned long)(t.pieces.bytes >> 20), (unsigned long)(bytes >> 20),
-			 (unsigned long)(ns / 1000000));
-	r = result_send(&t, r, bytes, ns);
+			 s->load ? "loaded" : "saved", (unsigned long)(t.pieces.bytes >> 20), (unsigned long)(t.out.bytes >> 20),
+			 (unsigned long)(t.out.ns / 1000000));
+	r = result_send(&t, r);
 	gpu_pools_release(s->pools, &t.holding);
 	/* whoever says nothing any more was killed */
 	if (recv(s->channel, &word, 1, 0) != 1 && !s->load)

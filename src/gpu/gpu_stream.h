@@ -29,6 +29,8 @@ struct gpu_stream_result {
 	int32_t result;
 	uint32_t zero;
 	uint64_t bytes, ns; /* copied; what that took */
+	uint64_t from_ns;   /* CLOCK_MONOTONIC, when it began; then, after that: */
+	uint64_t made_ns, copied_ns; /* the memory was mapped in the agent; was copied */
 	char text[256];     /* why not */
 };
 

@@ -61,6 +61,22 @@ int gpu_back_begin(struct restore *r, struct gpu_back *b, struct gpu_client *c, 
 	return gpu_stream_begin(c, true, getpid(), &b->pieces, fd, map, &b->channel);
 }
 
+/* What the agent did, and when; its clock is another only if its namespace is. */
+static void loading_trace(const struct gpu_back *b, const struct gpu_stream_result *out)
+{
+	uint64_t from = out->from_ns, now = trace_now_ns();
+	int pid = b->k->pid;
+
+	if (from < b->from_ns || from > now || out->ns > now - from || out->made_ns > out->copied_ns ||
+	    out->copied_ns > out->ns)
+		return;
+	trace_name(pid, TRACE_GPU_MEMORY, "GPU memory");
+	trace_span("agent gets ready", pid, TRACE_GPU_MEMORY, b->from_ns, from, 0);
+	trace_span("memory created", pid, TRACE_GPU_MEMORY, from, from + out->made_ns, 0);
+	trace_span("loaded", pid, TRACE_GPU_MEMORY, from + out->made_ns, from + out->copied_ns, out->bytes);
+	trace_span("exported", pid, TRACE_GPU_MEMORY, from + out->copied_ns, from + out->ns, 0);
+}
+
 int gpu_back_wait(struct gpu_back *b)
 {
 	struct gpu_stream_result out;
@@ -68,7 +84,7 @@ int gpu_back_wait(struct gpu_back *b)
 
 	if (r < 0)
 		return err_ctx(r, "task %d (%s): GPU memory", b->k->pid, snap_comm(b->k->t));
-	trace_span("GPU memory loaded", b->k->pid, b->k->pid, b->from_ns, b->from_ns + out.ns, out.bytes);
+	loading_trace(b, &out);
 	log_info("task %d (%s): %lu MiB of GPU memory were loaded in %.1f ms (%.1f GB/s), %lu of them not zero", b->k->pid,
 		 snap_comm(b->k->t), (unsigned long)(b->pieces.bytes >> 20), (double)out.ns / 1e6,
 		 (double)b->pieces.bytes / (double)(out.ns + 1), (unsigned long)(out.bytes >> 20));
@@ -82,7 +98,6 @@ int gpu_back_return(struct gpu_back *b)
 
 	if (r < 0)
 		return err_ctx(r, "task %d (%s): GPU memory", b->k->pid, snap_comm(b->k->t));
-	trace_span("GPU memory mapped", b->k->pid, b->k->pid, from, trace_now_ns(), 0);
 	log_info("task %d (%s): has its GPU memory, mapped in %.1f ms", b->k->pid, snap_comm(b->k->t),
 		 (double)(trace_now_ns() - from) / 1e6);
 	return 0;

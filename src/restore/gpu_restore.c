@@ -230,7 +230,8 @@ static int end(struct restore *r, struct rgpu_task *t)
 	if (err < 0)
 		return err_ctx(err, "GPU restore");
 	now = trace_now_ns();
-	trace_span("GPU restore", t->k->pid, t->k->pid, t->from_ns, now, 0);
+	trace_name(t->k->pid, TRACE_GPU_DRIVER, "driver");
+	trace_span("driver's restore", t->k->pid, TRACE_GPU_DRIVER, t->from_ns, now, 0);
 	log_info("task %d (%s): GPU restore took %.1f ms (driver %.1f ms), begun %.1f ms after the start", t->k->pid,
 		 snap_comm(t->k->t), (double)(now - t->from_ns) / 1e6, (double)driver_ns / 1e6,
 		 (double)(t->from_ns - r->start_ns) / 1e6);
@@ -319,8 +320,10 @@ int gpu_restore_unlock(struct restore *r)
 		err = in_task(err, t);
 	}
 	for (size_t i = 0; err >= 0 && i < g->n; i++)
-		if (g->v[i].unlock)
+		if (g->v[i].unlock) {
 			err = in_task(err_ctx(gpu_client_wait(g->client, g->v[i].ticket, NULL), "GPU unlock"), &g->v[i]);
+			trace_span("unlock", g->v[i].k->pid, TRACE_GPU_DRIVER, from, trace_now_ns(), 0);
+		}
 	if (err >= 0 && g->n)
 		log_info("unlocked the GPUs of %zu tasks in %.1f ms", g->n, (double)(trace_now_ns() - from) / 1e6);
 	return err;

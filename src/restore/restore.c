@@ -201,19 +201,30 @@ static int stage_pidfile(void *ctx)
 	return err < 0 ? err_set(-err, "--pidfile: write %s", path) : 0;
 }
 
+static int commit_step(const char *name, int (*fn)(struct restore *r), struct restore *r)
+{
+	uint64_t from = trace_now_ns(), to;
+	int err = fn(r);
+
+	to = trace_now_ns();
+	if (to - from >= 1000) /* else there was nothing to be done */
+		trace_span(name, getpid(), getpid(), from, to, 0);
+	return err;
+}
+
 static int stage_commit(void *ctx)
 {
 	struct restore *r = ctx;
 	int err;
 
 	rfiles_release(&r->kinds);
-	err = gpu_restore_loaded(r);
+	err = commit_step("wait for GPU memory", gpu_restore_loaded, r);
 	if (err >= 0)
-		err = gpu_restore_unlock(r);
+		err = commit_step("unlock GPUs", gpu_restore_unlock, r);
 	if (err >= 0)
-		err = finish_release(r);
+		err = commit_step("let threads go", finish_release, r);
 	if (err >= 0)
-		err = gpu_restore_return(r); /* else it ends after all: it could not go on */
+		err = commit_step("return GPU memory", gpu_restore_return, r); /* else it ends after all: it could not go on */
 	if (err < 0)
 		return err;
 	undo_run(&r->done);

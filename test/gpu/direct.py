@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """thaw run: the library that stands between a program and its driver (doc/gpu-direct.md)."""
+import json
 import os
 import signal
 
@@ -189,4 +190,24 @@ def killed():
             os.kill(int(child), signal.SIGKILL)
     box.wait_gone(q, 60)
     cuda.rules()
+    cuda.passes(pid)
+
+
+@case('direct/timeline')
+def timeline():
+    """--trace of a restore says when what was done to GPU memory, in an order that can be."""
+    pid = started()
+    images_of(pid)
+    box.wait_gone(pid)
+    back('--trace', 'trace.json')
+    with open('trace.json') as f:
+        spans = {x['name']: x for x in json.load(f) if x['ph'] == 'X'}
+    order = ['memory created', 'loaded', 'exported', 'import and map', 'made its own, gate opened']
+    for name in ['agent gets ready', *order, "driver's restore", 'unlock', 'let threads go', 'fill memory', 'wait']:
+        check(name in spans, f'no span "{name}" in {sorted(spans)}')
+    for first, then in zip(order, order[1:]):
+        end = spans[first]['ts'] + spans[first]['dur']
+        check(end <= spans[then]['ts'] + 1, f'"{then}" begins before "{first}" ends')
+    check(spans['loaded']['args']['bytes'] >= 64 << 20, f'{spans["loaded"]}')
+    check(spans['loaded']['ts'] < spans['wait']['ts'] + spans['wait']['dur'], 'nothing was loaded beside the rest')
     cuda.passes(pid)

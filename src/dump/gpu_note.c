@@ -27,14 +27,27 @@ static void note_ranges(struct dump *d, const struct gpu_proc *p, const struct d
 	e->n_range_start = e->n_range_len = n;
 }
 
-/* The advice on the driver's buffer is ours. */
+/* All of it lies in the driver's buffers, which may have become one mapping. */
+static bool is_buffer(const struct prefault *p, const VmaEntry *v)
+{
+	uint64_t at_va = v->start, before_va;
+
+	do {
+		before_va = at_va;
+		for (size_t i = 0; i < p->n; i++)
+			if (at_va >= p->buffer[i].start_va && at_va < p->buffer[i].start_va + p->buffer[i].len)
+				at_va = p->buffer[i].start_va + p->buffer[i].len;
+	} while (at_va != before_va && at_va < v->end);
+	return at_va >= v->end;
+}
+
+/* The advice on them is ours. */
 static void take_back_advice(const struct gpu_proc *p, const struct snap_task *t)
 {
-	for (size_t i = 0; p->prefault.start_va && i < t->mm->n_vmas; i++) {
-		uint64_t end = p->prefault.start_va + p->prefault.len;
+	for (size_t i = 0; p->prefault.n && i < t->mm->n_vmas; i++) {
 		VmaEntry *v = t->mm->vmas[i];
 
-		if (v->start >= p->prefault.start_va && v->end <= end && v->has_madv) {
+		if (v->has_madv && is_buffer(&p->prefault, v)) {
 			v->madv &= ~(UINT64_C(1) << MADV_HUGEPAGE);
 			v->has_madv = v->madv != 0;
 		}

@@ -45,9 +45,9 @@ def verdict(name):
         return ''
 
 
-def start(name='subject', mib=16, pieces=4, gpu=0, busy=False, timeout=60, under=(), **more):
+def start(name='subject', mib=16, pieces=4, gpu=0, busy=False, fork=False, timeout=60, under=(), **more):
     """Starts a CUDA program (memory.c); returns its PID when its GPU memory is filled."""
-    argv = [*under, MEMORY, os.path.abspath(name), str(mib), str(pieces), str(gpu)] + (['busy'] if busy else [])
+    argv = [*under, MEMORY, os.path.abspath(name), str(mib), str(pieces), str(gpu)] + (['busy'] if busy else ['fork'] if fork else [])
     pid = box.spawn(argv, env=env(**more))
 
     def ready():

@@ -3,6 +3,7 @@
 them running with every word of their GPU memory, or, in a restore, leaves nothing."""
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -18,6 +19,11 @@ CALL = 'cuCheckpointProcess'
 def stub_only():
     if cuda.REAL:
         raise box.Skipped('only the stub driver can be made to fail')
+
+
+def two_gpus():
+    if cuda.REAL and not os.path.exists('/dev/nvidia1'):
+        raise box.Skipped('needs two GPUs')
 
 
 def dump(pid, *more, images='img', **kw):
@@ -181,6 +187,23 @@ def prefault():
     box.must(dump(pid, '--leave-running', '--no-gpu-prefault'))
     with open('dump.log') as f:
         check("of the driver's buffer" not in f.read(), 'it was populated all the same')
+    cuda.passes(pid)
+
+
+@case('dump/prefault on two GPUs')
+def prefault_two():
+    """There is a buffer for each GPU, and each gets huge pages."""
+    with open('/sys/kernel/mm/transparent_hugepage/enabled') as f:
+        if '[never]' in f.read():
+            raise box.Skipped('this kernel gives no huge pages')
+    two_gpus()
+    pid = cuda.start(mib=256, pieces=4, gpu='0,1', STUB_CUDA_GPUS='1,2')
+    box.must(dump(pid, '--leave-running', STUB_CUDA_GPUS='1,2'))
+    with open('dump.log') as f:
+        sizes = [int(x) for x in re.findall(r'populated (\d+) MiB of the driver', f.read())]
+    check(len(sizes) >= 2 and sum(sizes) >= 256, f'populated: {sizes} MiB')
+    shown = box.must(box.run([box.THAW, 'show', '-D', 'img', '--json']))
+    check('"madv": 16384' not in shown.out, 'the advice is in the image')
     cuda.passes(pid)
 
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A CUDA program that knows every word of its GPU memory: subject STATE-FILE [MIB [ALLOCATIONS [GPU [busy]]]]
+ * A CUDA program that knows every word of its GPU memory: subject FILE [MIB [ALLOCATIONS [GPU,... [busy|fork]]]]
  *
- * It fills MIB (16) MiB in ALLOCATIONS (4) pieces with a kernel, is ready (subject.h), and when it is told verifies all
- * words with a kernel. busy: a second thread launches kernels on a piece of its own the whole time. The driver is found
+ * It fills MIB (16) MiB in ALLOCATIONS (4) pieces with a kernel, in turn on the GPUs named (0), is ready (subject.h), and
+ * when it is told verifies all words with a kernel. busy: a second thread launches kernels on a piece of its own the
+ * whole time. fork: a child that lives as long inherits everything and uses none of it. The driver is found
  * with dlopen() and the kernels are text, so this builds and runs with the stub, and with a real GPU without nvcc.
  */
 #include <dlfcn.h>
@@ -58,8 +59,12 @@ static struct {
 		      void **);
 } cu;
 
-static void *ctx, *fill, *verify;
-static dev_ptr piece[4096], wrong;
+static struct gpu {
+	void *ctx, *fill, *verify;
+	dev_ptr wrong;
+} gpu[32];
+static size_t n_gpus;
+static dev_ptr piece[4096];
 static volatile int stop;
 
 static void calls_find(void)
@@ -83,73 +88,105 @@ static void calls_find(void)
 /* CHECK for the driver's results. */
 #define CU(call) do { int r_ = (call); CHECK(r_ == 0, "%s: CUDA error %d", #call, r_); } while (0)
 
-static void kernel(void *f, dev_ptr at, uint64_t words, uint64_t seed)
+static void gpu_open(struct gpu *g, int number)
 {
+	void *module;
+	int device;
+
+	CU(cu.device(&device, number));
+	CU(cu.ctx_create(&g->ctx, 0, device));
+	CU(cu.module(&module, ptx));
+	CU(cu.function(&g->fill, module, "fill"));
+	CU(cu.function(&g->verify, module, "verify"));
+	CU(cu.alloc(&g->wrong, 8));
+	CU(cu.set(g->wrong, 0, 8));
+}
+
+/* Of the GPU whose context is current. */
+static void kernel(const struct gpu *g, void *f, dev_ptr at, uint64_t words, uint64_t seed)
+{
+	dev_ptr wrong = g->wrong;
 	void *arg[] = { &at, &words, &seed, &wrong };
 
 	CU(cu.launch(f, 1024, 1, 1, 256, 1, 1, 0, NULL, arg, NULL));
 }
 
-static uint64_t wrong_count(void)
+static uint64_t wrong_count(const struct gpu *g)
 {
 	uint64_t n = 0;
 
 	CU(cu.ctx_sync());
-	CU(cu.get(&n, wrong, sizeof(n)));
+	CU(cu.get(&n, g->wrong, sizeof(n)));
 	return n;
 }
 
 static void *busy(void *arg)
 {
+	const struct gpu *g = arg;
 	const uint64_t words = 1 << 17;
 	uint64_t seed = 7;
 	dev_ptr at;
 
-	(void)arg;
-	CU(cu.ctx_set(ctx));
+	CU(cu.ctx_set(g->ctx));
 	CU(cu.alloc(&at, words * 8));
 	while (!stop) {
-		kernel(fill, at, words, ++seed);
-		kernel(verify, at, words, seed);
+		kernel(g, g->fill, at, words, ++seed);
+		kernel(g, g->verify, at, words, seed);
 		CU(cu.ctx_sync());
 	}
 	return NULL;
+}
+
+static void heir(void)
+{
+	pid_t parent = getpid(), pid = fork();
+
+	CHECK(pid >= 0, "fork");
+	while (!pid && getppid() == parent)
+		usleep(10000);
+	if (!pid)
+		_exit(0);
 }
 
 int main(int argc, char **argv)
 {
 	size_t mib = argc > 2 ? strtoul(argv[2], NULL, 10) : 16, n = argc > 3 ? strtoul(argv[3], NULL, 10) : 4;
 	uint64_t words = (mib << 20) / n / 8;
-	void *module;
+	const char *more = argc > 5 ? argv[5] : "", *at = argc > 4 ? argv[4] : "0";
 	pthread_t t;
-	int device;
+	char *end;
 
 	calls_find();
 	CU(cu.init(0));
-	CU(cu.device(&device, argc > 4 ? (int)strtol(argv[4], NULL, 10) : 0));
-	CU(cu.ctx_create(&ctx, 0, device));
-	CU(cu.module(&module, ptx));
-	CU(cu.function(&fill, module, "fill"));
-	CU(cu.function(&verify, module, "verify"));
-	CU(cu.alloc(&wrong, 8));
-	CU(cu.set(wrong, 0, 8));
+	for (; *at; at = *end ? end + 1 : end)
+		gpu_open(&gpu[n_gpus++], (int)strtol(at, &end, 10));
 	for (size_t i = 0; i < n; i++) {
+		const struct gpu *g = &gpu[i % n_gpus];
+
+		CU(cu.ctx_set(g->ctx));
 		CU(cu.alloc(&piece[i], words * 8));
-		kernel(fill, piece[i], words, i * 1000003);
+		kernel(g, g->fill, piece[i], words, i * 1000003);
+		CU(cu.ctx_sync());
 	}
-	CU(cu.ctx_sync());
-	if (argc > 5 && !strcmp(argv[5], "busy"))
-		CHECK(!pthread_create(&t, NULL, busy, NULL), "thread");
+	if (!strcmp(more, "busy"))
+		CHECK(!pthread_create(&t, NULL, busy, &gpu[0]), "thread");
+	if (!strcmp(more, "fork"))
+		heir();
 
 	subject_ready();
 
-	for (size_t i = 0; i < n; i++)
-		kernel(verify, piece[i], words, i * 1000003);
-	CHECK(wrong_count() == 0, "%llu words are wrong", (unsigned long long)wrong_count());
-	if (argc > 5) {
+	for (size_t i = 0; i < n; i++) {
+		const struct gpu *g = &gpu[i % n_gpus];
+
+		CU(cu.ctx_set(g->ctx));
+		kernel(g, g->verify, piece[i], words, i * 1000003);
+		CHECK(wrong_count(g) == 0, "%llu words of piece %zu are wrong", (unsigned long long)wrong_count(g), i);
+	}
+	if (!strcmp(more, "busy")) {
 		stop = 1;
 		pthread_join(t, NULL);
-		CHECK(wrong_count() == 0, "words of the busy thread are wrong");
+		CU(cu.ctx_set(gpu[0].ctx));
+		CHECK(wrong_count(&gpu[0]) == 0, "words of the busy thread are wrong");
 	}
 	return 0;
 }

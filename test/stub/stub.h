@@ -18,8 +18,8 @@
  *
  * What dump must see is as with the real driver. While a process has its GPU, it has descriptors that cannot be
  * dumped (/dev/nvidiactl and /dev/nvidiaN where a test has made such files, else memfds of these names). Checkpointed,
- * it is an ordinary process with an eventfd, a pipe, one listening socket, and one private mapping that holds the
- * device memory. That socket's name has the PID in it, so the restored process is found as the old one was. The restore
+ * it is an ordinary process with an eventfd, a pipe, one listening socket, and a private mapping for each GPU that
+ * holds its memory. That socket's name has the PID in it, so the restored process is found as the old one was. The restore
  * thread does all the work: while it cannot run, callers hang.
  *
  * Environment:
@@ -70,8 +70,8 @@ extern struct stub {
 	pid_t restore_tid;
 	struct ctx ctx[CTXS], primary[GPUS];
 	struct alloc alloc[ALLOCS];
-	void *backup;
-	size_t backup_len;
+	void *backup[GPUS]; /* one mapping for each GPU, as with driver 580 */
+	size_t backup_len[GPUS];
 	int lost; /* imported memory was mapped at the checkpoint: it cannot be restored */
 } stub;
 

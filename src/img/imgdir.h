@@ -6,9 +6,9 @@
  * removes an old inventory first and writes the new one last, by rename: killed
  * at any moment, it leaves no directory that looks restorable.
  *
- *   imgdir_begin() ... imgdir_write_*(), imgdir_create() ... imgdir_commit() or imgdir_abort()
+ *   imgdir_begin() ... imgdir_write_each(), imgdir_create() ... imgdir_commit() or imgdir_abort()
  *
- * One thread uses an imgdir. All memory is the arena's; imgdir_close() closes
+ * One thread uses an imgdir, and may have others help it. All memory is the arena's; imgdir_close() closes
  * the descriptors.
  */
 #ifndef IMG_IMGDIR_H
@@ -53,9 +53,16 @@ int imgdir_list(const struct imgdir *d, struct arena *a, struct imgdir_file **re
 int imgdir_make(const char *path, const char *prev, struct arena *a, struct imgdir **ret) must_check;
 /* From here on the directory is not restorable. */
 int imgdir_begin(struct imgdir *d) must_check;
-/* img.h's functions for this directory, remembered for imgdir_abort(). */
-int imgdir_write_all(struct imgdir *d, enum img_id id, uint64_t num, const struct img_msg *v, size_t n) must_check;
-int imgdir_write_one(struct imgdir *d, enum img_id id, uint64_t num, const ProtobufCMessage *msg) must_check;
+/* A file that is to be written. */
+struct imgdir_order {
+	enum img_id id;
+	uint64_t num;
+	const struct img_msg *v;
+	size_t n;
+};
+/* Writes n of them, by several hands if they are many: a dump of a thousand threads is as many files. */
+int imgdir_write_each(struct imgdir *d, const struct imgdir_order *v, size_t n) must_check;
+/* As img_create(). This file, too, is remembered for imgdir_abort(). */
 int imgdir_create(struct imgdir *d, enum img_id id, uint64_t num) must_check;
 /* Makes it a snapshot: the inventory appears, complete. */
 int imgdir_commit(struct imgdir *d, const InventoryEntry *inventory) must_check;

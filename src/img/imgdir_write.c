@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/crew.h"
 #include "img/img_type.h"
 #include "img/imgdir.h"
 
@@ -95,16 +96,27 @@ int imgdir_begin(struct imgdir *d)
 	return r;
 }
 
-int imgdir_write_all(struct imgdir *d, enum img_id id, uint64_t num, const struct img_msg *v, size_t n)
+struct orders {
+	const struct imgdir *d;
+	const struct imgdir_order *v;
+};
+
+static int order_write(void *ctx, size_t i, struct arena *a)
 {
-	written_add(d, id, num);
-	return err_ctx(img_write_all(d->dirfd, id, num, v, n), "%s", d->path);
+	const struct orders *o = ctx;
+	const struct imgdir_order *f = &o->v[i];
+
+	(void)a;
+	return err_ctx(img_write_all(o->d->dirfd, f->id, f->num, f->v, f->n), "%s", o->d->path);
 }
 
-int imgdir_write_one(struct imgdir *d, enum img_id id, uint64_t num, const ProtobufCMessage *msg)
+int imgdir_write_each(struct imgdir *d, const struct imgdir_order *v, size_t n)
 {
-	written_add(d, id, num);
-	return err_ctx(img_write_one(d->dirfd, id, num, msg), "%s", d->path);
+	struct orders o = { d, v };
+
+	for (size_t i = 0; i < n; i++)
+		written_add(d, v[i].id, v[i].num);
+	return crew_finish(crew_start(d->a, n, order_write, &o));
 }
 
 int imgdir_create(struct imgdir *d, enum img_id id, uint64_t num)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Model -> images (snap.h). Which messages there are was decided by whoever
- * added them; here is only which file each belongs into.
+ * added them; here is only which file each belongs into. All files are ordered first, then written side by side.
  *
  * seccomp.img and timens-0.img are written also when nobody added to them: CRIU
  * writes them for every tree and looks for them.
@@ -12,72 +12,80 @@
 #include "img/imgdir.h"
 #include "snap/snap.h"
 
-static int messages_save(struct imgdir *dir, enum img_id id, uint64_t num, struct arena *a,
-			 ProtobufCMessage *const *msg, size_t n)
-{
-	struct img_msg *v = arena_alloc(a, n * sizeof(*v) + 1);
+/* The files of an image, before any is written. */
+struct orders {
+	struct snap *s;
+	struct imgdir_order *v;
+	size_t n, cap;
+};
 
-	for (size_t i = 0; i < n; i++)
-		v[i].msg = msg[i];
-	return imgdir_write_all(dir, id, num, v, n);
+static void order(struct orders *o, enum img_id id, uint64_t num, const struct img_msg *v, size_t n)
+{
+	if (o->n == o->cap) {
+		size_t cap = o->cap ? 2 * o->cap : 64;
+		struct imgdir_order *more = arena_alloc(o->s->a, cap * sizeof(*more));
+
+		if (o->n)
+			memcpy(more, o->v, o->n * sizeof(*more));
+		o->v = more;
+		o->cap = cap;
+	}
+	o->v[o->n++] = (struct imgdir_order){ id, num, v, n };
 }
 
-static int tree_save(struct snap *s, struct imgdir *dir)
+static void order_one(struct orders *o, enum img_id id, uint64_t num, ProtobufCMessage *msg)
 {
-	ProtobufCMessage **msg = arena_alloc(s->a, s->ntasks * sizeof(*msg) + 1);
+	struct img_msg *v = arena_alloc(o->s->a, sizeof(*v));
 
-	for (size_t i = 0; i < s->ntasks; i++)
-		msg[i] = &s->tasks[i]->pst->base;
-	return messages_save(dir, IMG_PSTREE, 0, s->a, msg, s->ntasks);
+	v->msg = msg;
+	order(o, id, num, v, 1);
 }
 
-static int pages_save(struct snap *s, struct imgdir *dir, enum img_id id, uint64_t num, const struct snap_pages *p)
+static void tree_save(struct orders *o)
 {
-	ProtobufCMessage **msg = arena_alloc(s->a, (p->nruns + 1) * sizeof(*msg));
-	PagemapHead *head = arena_msg(s->a, pagemap_head, PagemapHead);
+	struct img_msg *v = arena_alloc(o->s->a, o->s->ntasks * sizeof(*v) + 1);
+
+	for (size_t i = 0; i < o->s->ntasks; i++)
+		v[i].msg = &o->s->tasks[i]->pst->base;
+	order(o, IMG_PSTREE, 0, v, o->s->ntasks);
+}
+
+static void pages_save(struct orders *o, enum img_id id, uint64_t num, const struct snap_pages *p)
+{
+	struct img_msg *v = arena_alloc(o->s->a, (p->nruns + 1) * sizeof(*v));
+	PagemapHead *head = arena_msg(o->s->a, pagemap_head, PagemapHead);
 
 	head->pages_id = p->pages_id;
 	head->has_compared_with = p->compared_with != 0;
 	head->compared_with = p->compared_with;
-	msg[0] = &head->base;
+	v[0].msg = &head->base;
 	for (size_t i = 0; i < p->nruns; i++)
-		msg[i + 1] = &p->runs[i]->base;
-	return messages_save(dir, id, num, s->a, msg, p->nruns + 1);
+		v[i + 1].msg = &p->runs[i]->base;
+	order(o, id, num, v, p->nruns + 1);
 }
 
-static int cores_save(const struct snap_task *t, struct imgdir *dir)
+static void fds_save(struct orders *o, const struct snap_task *t)
 {
-	int r = 0;
-
-	for (size_t i = 0; r >= 0 && i < t->ncores; i++)
-		r = imgdir_write_one(dir, IMG_CORE, i ? t->pst->threads[i] : t->pst->pid, &t->cores[i]->base);
-	return r;
-}
-
-static int fds_save(struct snap *s, const struct snap_task *t, struct imgdir *dir)
-{
-	ProtobufCMessage **msg = arena_alloc(s->a, t->nfds * sizeof(*msg) + 1);
+	struct img_msg *v = arena_alloc(o->s->a, t->nfds * sizeof(*v) + 1);
 
 	for (size_t i = 0; i < t->nfds; i++)
-		msg[i] = &t->fds[i]->base;
-	return messages_save(dir, IMG_FDINFO, t->ids->files_id, s->a, msg, t->nfds);
+		v[i].msg = &t->fds[i]->base;
+	order(o, IMG_FDINFO, t->ids->files_id, v, t->nfds);
 }
 
-static int task_save(struct snap *s, const struct snap_task *t, struct imgdir *dir)
+static void task_save(struct orders *o, const struct snap_task *t)
 {
 	uint32_t pid = t->pst->pid;
-	int r = cores_save(t, dir);
 
-	if (r < 0 || t->zombie)
-		return r;
-	r = imgdir_write_one(dir, IMG_IDS, pid, &t->ids->base);
-	if (r >= 0)
-		r = imgdir_write_one(dir, IMG_MM, pid, &t->mm->base);
-	if (r >= 0)
-		r = imgdir_write_one(dir, IMG_FS, pid, &t->fs->base);
-	if (r >= 0)
-		r = fds_save(s, t, dir);
-	return r < 0 ? r : pages_save(s, dir, IMG_PAGEMAP, pid, &t->pages);
+	for (size_t i = 0; i < t->ncores; i++)
+		order_one(o, IMG_CORE, i ? t->pst->threads[i] : pid, &t->cores[i]->base);
+	if (t->zombie)
+		return;
+	order_one(o, IMG_IDS, pid, &t->ids->base);
+	order_one(o, IMG_MM, pid, &t->mm->base);
+	order_one(o, IMG_FS, pid, &t->fs->base);
+	fds_save(o, t);
+	pages_save(o, IMG_PAGEMAP, pid, &t->pages);
 }
 
 static Timespec *clock_now(struct snap *s, clockid_t clock)
@@ -107,28 +115,28 @@ static void lists_complete(struct snap *s)
 
 int snap_save(struct snap *s, struct imgdir *dir)
 {
-	int r = tree_save(s, dir);
+	struct orders o = { .s = s };
 
+	tree_save(&o);
 	lists_complete(s);
 	s->inventory->thaw_version = arena_strdup(s->a, THAW_VERSION);
-	for (size_t i = 0; r >= 0 && i < s->ntasks; i++)
-		r = task_save(s, s->tasks[i], dir);
-	for (size_t i = 0; r >= 0 && i < s->nshmem; i++)
-		r = pages_save(s, dir, IMG_PAGEMAP_SHMEM, s->shmem[i]->shmid, &s->shmem[i]->pages);
-	for (int id = 0; r >= 0 && id < IMG_COUNT; id++)
+	for (size_t i = 0; i < s->ntasks; i++)
+		task_save(&o, s->tasks[i]);
+	for (size_t i = 0; i < s->nshmem; i++)
+		pages_save(&o, IMG_PAGEMAP_SHMEM, s->shmem[i]->shmid, &s->shmem[i]->pages);
+	for (int id = 0; id < IMG_COUNT; id++)
 		if (s->list[id].n)
-			r = imgdir_write_all(dir, id, id == IMG_TIMENS ? snap_timens(s) : 0, s->list[id].v,
-					     s->list[id].n);
-	return r;
+			order(&o, id, id == IMG_TIMENS ? snap_timens(s) : 0, s->list[id].v, s->list[id].n);
+	return imgdir_write_each(dir, o.v, o.n);
 }
 
 int snap_save_pages(struct snap *s, struct imgdir *dir)
 {
-	int r = 0;
+	struct orders o = { .s = s };
 
 	s->inventory->thaw_version = arena_strdup(s->a, THAW_VERSION);
-	for (size_t i = 0; r >= 0 && i < s->ntasks; i++)
+	for (size_t i = 0; i < s->ntasks; i++)
 		if (!s->tasks[i]->zombie)
-			r = pages_save(s, dir, IMG_PAGEMAP, s->tasks[i]->pst->pid, &s->tasks[i]->pages);
-	return r;
+			pages_save(&o, IMG_PAGEMAP, s->tasks[i]->pst->pid, &s->tasks[i]->pages);
+	return imgdir_write_each(dir, o.v, o.n);
 }

@@ -12,6 +12,8 @@
 #include "base/cleanup.h"
 #include "img/imgdir.h"
 
+enum { MANY = 1000 };
+
 struct fixture {
 	struct arena *a;
 	char path[64];
@@ -60,12 +62,12 @@ static InventoryEntry *inventory(struct fixture *x)
 static void dump_some(struct fixture *x)
 {
 	FsEntry *fs = arena_msg(x->a, fs_entry, FsEntry);
+	const struct img_msg msg = { .msg = &fs->base };
+	const struct imgdir_order orders[] = { { IMG_FS, 10, &msg, 1 }, { IMG_FS, 9, &msg, 1 }, { .id = IMG_FILES } };
 	auto_close int fd = -1;
 
 	assert_int_equal(imgdir_begin(x->d), 0);
-	assert_int_equal(imgdir_write_one(x->d, IMG_FS, 10, &fs->base), 0);
-	assert_int_equal(imgdir_write_one(x->d, IMG_FS, 9, &fs->base), 0);
-	assert_int_equal(imgdir_write_all(x->d, IMG_FILES, 0, NULL, 0), 0);
+	assert_int_equal(imgdir_write_each(x->d, orders, ARRAY_LEN(orders)), 0);
 	fd = imgdir_create(x->d, IMG_PAGES, 1);
 	assert_true(fd >= 0);
 }
@@ -91,6 +93,54 @@ static void test_abort(void **state)
 
 	dump_some(x);
 	imgdir_abort(x->d);
+	assert_int_equal(imgdir_list(x->d, x->a, &v, &n), 0);
+	assert_int_equal(n, 0);
+}
+
+/* fs-0.img to fs-999.img; each says in a field of its own which it is. */
+static int dump_many(struct fixture *x)
+{
+	struct imgdir_order orders[MANY];
+
+	for (uint32_t i = 0; i < MANY; i++) {
+		FsEntry *fs = arena_msg(x->a, fs_entry, FsEntry);
+		struct img_msg *msg = arena_alloc(x->a, sizeof(*msg));
+
+		fs->cwd_id = i;
+		msg->msg = &fs->base;
+		orders[i] = (struct imgdir_order){ IMG_FS, i, msg, 1 };
+	}
+	assert_int_equal(imgdir_begin(x->d), 0);
+	return imgdir_write_each(x->d, orders, MANY);
+}
+
+static void test_many(void **state)
+{
+	struct fixture *x = *state;
+	FsEntry *fs;
+
+	assert_int_equal(dump_many(x), 0);
+	for (uint32_t i = 0; i < MANY; i++) {
+		assert_int_equal(img_read_one(x->d->dirfd, IMG_FS, i, x->a, &fs), 0);
+		assert_int_equal(fs->cwd_id, i);
+	}
+	imgdir_abort(x->d);
+	assert_false(exists(x->d, "fs-0.img"));
+	assert_false(exists(x->d, "fs-999.img"));
+}
+
+/* The file is named, whoever was to write it, and nothing stays. */
+static void test_one_of_many_fails(void **state)
+{
+	struct fixture *x = *state;
+	struct imgdir_file *v;
+	size_t n;
+
+	assert_int_equal(mkdirat(x->d->dirfd, "fs-700.img", 0700), 0);
+	assert_int_equal(dump_many(x), -EISDIR);
+	assert_non_null(strstr(err_text(), "fs-700.img"));
+	imgdir_abort(x->d);
+	assert_int_equal(unlinkat(x->d->dirfd, "fs-700.img", AT_REMOVEDIR), 0);
 	assert_int_equal(imgdir_list(x->d, x->a, &v, &n), 0);
 	assert_int_equal(n, 0);
 }
@@ -162,7 +212,8 @@ static void test_parents(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_commit), TEST(test_abort), TEST(test_begin_forgets_the_old_one),
+		TEST(test_commit), TEST(test_abort), TEST(test_many), TEST(test_one_of_many_fails),
+		TEST(test_begin_forgets_the_old_one),
 		TEST(test_list),   TEST(test_not_a_directory), TEST(test_parents),
 	};
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Ending work from outside (guard.h). The two variables are the signal handlers'
- * side of it: one belongs to the engine, the other to the process that waits.
+ * Ending work from outside (guard.h). The variables belong either to the engine or to the process that waits.
  */
 #include "base/guard.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,12 +16,14 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/oom.h"
 
 enum { TRIES = 64, OTHER_PID = -EDEADLK };
 
 /* What the engine leaves for the one that waits. */
 struct outcome {
 	int done, result;
+	uint64_t kills; /* for want of memory, at the start, and 1; 0: not known yet */
 	pid_t wish; /* the next try's PID */
 	char why[1024];
 };
@@ -31,6 +33,7 @@ static const int end_signals[] = { SIGINT, SIGTERM, SIGHUP };
 static volatile int wanted;       /* in the engine: the signal that ends it */
 static pid_t other_pid;           /* in the engine: what its successor should have */
 static volatile pid_t engine_pid; /* in the one that waits */
+static const struct outcome *shared; /* in both */
 
 static void on_end(int sig)
 {
@@ -59,6 +62,17 @@ int guard_other_pid(pid_t wish)
 {
 	other_pid = wish;
 	return err_say(-OTHER_PID, "PID %d is thaw's own: restore in a new PID namespace", getpid());
+}
+
+const char *guard_starved(char text[GUARD_STARVED_LEN])
+{
+	uint64_t before = shared ? shared->kills : 0, now = before ? oom_kills() + 1 : 0;
+
+	*text = 0;
+	if (now > before)
+		snprintf(text, GUARD_STARVED_LEN, ": meanwhile the kernel killed %" PRIu64 " process%s for want of memory",
+			 now - before, now - before == 1 ? "" : "es");
+	return text;
 }
 
 void guard_too_late(void)
@@ -115,6 +129,7 @@ static void wish_for(pid_t pid)
 static int run_once(struct outcome *o, int (*work)(void *arg), void *arg, bool own_group)
 {
 	pid_t front = getpid();
+	char starved[GUARD_STARVED_LEN];
 	int status;
 
 	o->done = 0;
@@ -125,12 +140,13 @@ static int run_once(struct outcome *o, int (*work)(void *arg), void *arg, bool o
 		engine(front, o, work, arg, own_group);
 	if (engine_pid < 0)
 		return err_set(errno, "make the engine's process");
+	o->kills = oom_kills() + 1;
 	status = wait_for_engine();
 	if (o->done)
 		return o->result < 0 ? err_adopt(-o->result, o->why) : o->result;
 	if (WIFSIGNALED(status))
-		return err_say(ECHILD, "the engine's process was ended by signal %d (%s)", WTERMSIG(status),
-			       strsignal(WTERMSIG(status)));
+		return err_say(ECHILD, "the engine's process was ended by signal %d (%s)%s", WTERMSIG(status),
+			       strsignal(WTERMSIG(status)), guard_starved(starved));
 	return err_say(ECHILD, "the engine's process ended early");
 }
 
@@ -141,8 +157,10 @@ int guard_run(int (*work)(void *arg), void *arg, bool own_group)
 
 	if (o == MAP_FAILED)
 		return err_set(errno, "share memory with the engine's process");
+	shared = o;
 	for (int i = 0; i < TRIES && r == OTHER_PID; i++)
 		r = run_once(o, work, arg, own_group);
+	shared = NULL;
 	munmap(o, sizeof(*o));
 	return r;
 }

@@ -72,21 +72,25 @@ static int identity_dump(struct dumping *d, struct dump_task *t, const void *ask
 	return 0;
 }
 
-/* A number into a file of /proc, by the task itself. */
-static void emit_write(struct prog *p, const char *path, long long value)
+/* A number into a file of /proc, by the task itself. flags: 0 or PROG_MAY_FAIL */
+static void emit_write(struct prog *p, unsigned flags, const char *path, long long value)
 {
 	char text[24];
 	int len = snprintf(text, sizeof(text), "%lld", value);
 	uint64_t path_va = prog_data(p->space, path, strlen(path) + 1);
-	struct prog_rec *open;
+	struct prog_rec *open, *write;
 
 	prog_label(p, "write %s to %s", text, path);
-	open = prog_sys(p, SYS_openat, (uint64_t)AT_FDCWD, path_va, O_WRONLY | O_CLOEXEC, 0);
-	prog_ref(p, prog_sys(p, SYS_write, 0, prog_data(p->space, text, (size_t)len), (uint64_t)len), 0, open);
-	prog_ref(p, prog_sys(p, SYS_close), 0, open);
+	open = prog_call(p, flags, SYS_openat, PROG_ARGS((uint64_t)AT_FDCWD, path_va, O_WRONLY | O_CLOEXEC, 0));
+	write = prog_call(p, flags, SYS_write, PROG_ARGS(0, prog_data(p->space, text, (size_t)len), (uint64_t)len));
+	prog_ref(p, write, 0, open);
+	prog_ref(p, prog_call(p, flags, SYS_close, PROG_ARGS(0)), 0, open);
 }
 
-/* What is the same as thaw's own needs no call. */
+/*
+ * What is the same as thaw's own needs no call, but for oom_score_adj: until here the task was the first to be killed
+ * (restore/launch.c), or could not be made so; then it cannot be undone either.
+ */
 static int emit_proc(const TaskCoreEntry *tc, struct prog *p)
 {
 	int oom = 0, fd = proc_open(getpid()), r = fd;
@@ -104,11 +108,13 @@ static int emit_proc(const TaskCoreEntry *tc, struct prog *p)
 	if (r < 0)
 		return r;
 	if (tc->has_oom_score_adj && tc->oom_score_adj != oom)
-		emit_write(p, "/proc/self/oom_score_adj", tc->oom_score_adj);
+		emit_write(p, 0, "/proc/self/oom_score_adj", tc->oom_score_adj);
+	else
+		emit_write(p, PROG_MAY_FAIL, "/proc/self/oom_score_adj", oom);
 	if (want != filter)
-		emit_write(p, "/proc/self/coredump_filter", want);
+		emit_write(p, 0, "/proc/self/coredump_filter", want);
 	if (tc->has_loginuid && tc->loginuid != uid)
-		emit_write(p, "/proc/self/loginuid", tc->loginuid == UINT32_MAX ? -1 : (long long)tc->loginuid);
+		emit_write(p, 0, "/proc/self/loginuid", tc->loginuid == UINT32_MAX ? -1 : (long long)tc->loginuid);
 	return 0;
 }
 

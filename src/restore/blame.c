@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "base/guard.h"
 #include "base/trace.h"
 #include "restore/rt.h"
 
@@ -25,9 +26,11 @@ static int blame_fill(const struct restore *r, const struct prog_rec *rec)
 	const struct pie_fill *f = (const struct pie_fill *)(r->space.map + (rec->arg[0] - r->space.base_va));
 	const struct pie_file *names = (const struct pie_file *)(r->space.map + (f->files_va - r->space.base_va));
 	uint64_t file = b->fail_detail[0], off = b->fail_detail[1];
+	char starved[GUARD_STARVED_LEN];
 
 	if (b->fail_err == EOWNERDEAD)
-		return err_say(EOWNERDEAD, "a page worker was killed (wait status 0x%" PRIx64 ") while it filled memory", off);
+		return err_say(EOWNERDEAD, "a page worker was killed (wait status 0x%" PRIx64 ") while it filled memory%s",
+			       off, guard_starved(starved));
 	if (file >= f->nfiles)
 		return err_set(b->fail_err, "fill memory");
 	if (b->fail_err == ENODATA)
@@ -67,9 +70,12 @@ int blame_board(struct restore *r)
 
 int blame_death(struct restore *r, const struct rtask *k, int status)
 {
+	char starved[GUARD_STARVED_LEN];
+
 	(void)r;
 	if (WIFSIGNALED(status))
-		return err_say(ECHILD, "task %d (%s): it was ended by signal %d (%s) while it was being restored", k->pid,
-			       k->t ? snap_comm(k->t) : "stand-in", WTERMSIG(status), strsignal(WTERMSIG(status)));
+		return err_say(ECHILD, "task %d (%s): it was ended by signal %d (%s) while it was being restored%s", k->pid,
+			       k->t ? snap_comm(k->t) : "stand-in", WTERMSIG(status), strsignal(WTERMSIG(status)),
+			       guard_starved(starved));
 	return err_say(ECHILD, "task %d (%s): it ended while it was being restored", k->pid, k->t ? snap_comm(k->t) : "stand-in");
 }

@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/guard.h"
 #include "base/log.h"
+#include "base/oom.h"
 #include "base/progress.h"
 #include "base/trace.h"
 #include "kern/proc.h"
@@ -75,6 +76,7 @@ int launch_space(struct restore *r)
 /* Runs in the root task, on the engine's stack, until the blob has its own. */
 static _Noreturn void enter(struct restore *r)
 {
+	oom_volunteer(); /* with its memory filled each task becomes what it was (kind/task_identity.c) */
 	__asm__ volatile("jmp *%0"
 			 :
 			 : "r"(r->lay.hole_va), "D"(r->board), "S"((uint64_t)0), "d"(r->tree.tasks[0]->start_va),

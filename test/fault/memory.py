@@ -21,11 +21,11 @@ def dumped():
     return pid
 
 
-def tried(pid, name, **kw):
-    """One restore under a limit: whether it came to something."""
+def tried(name, reason='', **kw):
+    """One restore under a limit: whether it came to something. If not, the reason is in its sentence."""
     r = box.thaw('restore', 'images', '-d', '--parallel-restore=2', **kw)
     if r.code:
-        box.refused(r)
+        box.refused(r, reason)
         box.nothing_left(f'{name}: {r.err.strip()}')
     else:
         box.kill_all()
@@ -39,7 +39,7 @@ def addresses():
     for mib in (64, 100, 128, 160, 200, 256, 300, 400, 1000, 4000):
         def limit(most=mib << 20):
             resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
-        worked.append(tried(pid, f'{mib} MiB of addresses', preexec_fn=limit))
+        worked.append(tried(f'{mib} MiB of addresses', preexec_fn=limit))
     check(not worked[0] and worked[-1], f'which limits let the restore through: {worked}')
     box.restore('images')
     kinds.passes(pid, 'restored in the end')
@@ -72,7 +72,8 @@ def group():
     try:
         for mib in (8, 20, 40, 60, 80, 95, 400):
             write(limit, mib << 20)
-            worked.append(tried(pid, f'{mib} MiB of memory', preexec_fn=lambda: write(f'{path}/cgroup.procs', os.getpid())))
+            worked.append(tried(f'{mib} MiB of memory', 'for want of memory',
+                                preexec_fn=lambda: write(f'{path}/cgroup.procs', os.getpid())))
     finally:
         box.kill_all()
         os.rmdir(path)

@@ -13,6 +13,7 @@ FAULT      := $(patsubst test/fault/%.c,$(B)/test/fault/%,$(wildcard test/fault/
 REAL       := $(patsubst test/real/%.c,$(B)/test/real/%,$(wildcard test/real/*.c))
 SUBJECT    := $(B)/test/golden/subject
 BENCH      := $(B)/bench/subject $(B)/bench/ceiling
+TOLL       := $(B)/bench/toll
 STUB       := $(B)/test/stub/libcuda.so.1
 GPU        := $(patsubst test/gpu/%.c,$(B)/test/gpu/%,$(wildcard test/gpu/*.c))
 TEST_FLAGS  = -std=gnu17 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Wshadow $(if $(CI),-Werror) -pthread -Itest/kind -MMD -MP
@@ -26,7 +27,7 @@ check: deps
 	@$(MAKE) --no-print-directory $(ALL_CPUS) all tests
 	@$(RUN)
 
-tests: $(UNIT) $(GOLDEN) $(KIND) $(FAULT) $(REAL) $(GPU) $(STUB) $(SUBJECT) $(BENCH) $(B)/thaw $(B)/libthaw-cuda.so
+tests: $(UNIT) $(GOLDEN) $(KIND) $(FAULT) $(REAL) $(GPU) $(STUB) $(SUBJECT) $(BENCH) $(TOLL) $(B)/thaw $(B)/libthaw-cuda.so
 
 unit: $(UNIT) $(STUB)
 	@$(RUN) unit
@@ -38,7 +39,7 @@ fault: $(FAULT) $(KIND) $(SUBJECT) $(B)/thaw
 	@$(RUN) fault
 real: $(REAL) $(BENCH) $(B)/thaw
 	@$(RUN) real
-gpu: $(GPU) $(STUB) $(B)/bench/ceiling $(B)/thaw $(B)/libthaw-cuda.so
+gpu: $(GPU) $(STUB) $(TOLL) $(B)/bench/ceiling $(B)/thaw $(B)/libthaw-cuda.so
 	@$(RUN) gpu
 lint: $(PB_H)
 	@$(RUN) lint
@@ -102,5 +103,9 @@ $(SUBJECT): test/golden/criu-4.2/subject.c
 $(B)/bench/%: bench/%.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(WARN) -static -o $@ $<
+# nothing can be preloaded into a static program
+$(TOLL): bench/toll.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(WARN) -o $@ $<
 
 -include $(SAN_OBJ:.o=.d) $(UNIT:=.d) $(KIND:=.d) $(FAULT:=.d) $(REAL:=.d) $(GPU:=.d)

@@ -68,7 +68,7 @@ void gpu_stream_end(int channel)
 
 int gpu_stream_put_back(pid_t pid, const char *comm, struct gpu_pieces *p, int *channel)
 {
-	uint64_t from = trace_now_ns(), mapped;
+	uint64_t from = trace_now_ns(), mapped, bytes = p->bytes;
 	struct gpu_library l;
 	int r = gpu_library_open(pid, &l);
 
@@ -76,14 +76,14 @@ int gpu_stream_put_back(pid_t pid, const char *comm, struct gpu_pieces *p, int *
 		return r < 0 ? r : err_say(ESRCH, "its preloaded library does not listen");
 	r = gpu_library_return(&l, p);
 	mapped = trace_now_ns();
-	trace_span("import and map", pid, TRACE_GPU_MEMORY, from, mapped, p->bytes);
+	trace_span("import and map", pid, TRACE_GPU_MEMORY, from, mapped, 0);
 	if (r >= 0) {
 		gpu_stream_end(*channel);
 		*channel = -1;
 		gpu_pieces_free(p);
 		if (gpu_library_own(&l) < 0)
 			log_warn("task %d (%s): %s; it needs room for that before its next dump", pid, comm, err_text());
-		trace_span("made its own, gate opened", pid, TRACE_GPU_MEMORY, mapped, trace_now_ns(), 0);
+		trace_span("made its own, gate opened", pid, TRACE_GPU_MEMORY, mapped, trace_now_ns(), bytes);
 	}
 	gpu_library_close(&l);
 	return r;

@@ -1,24 +1,48 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* thaw gpu-agent: the agent itself (gpu/gpu_agent.h), or a look at the one that runs. */
+#include <stdio.h>
+
 #include "base/cleanup.h"
+#include "base/progress.h"
 #include "cli/cmd.h"
 #include "cli/gpu_report.h"
 #include "gpu/gpu_agent.h"
 #include "gpu/gpu_client.h"
 
+static int agent_join(const struct opts *o, struct gpu_client **ret)
+{
+	int r = gpu_client_join(o->gpu_socket, ret);
+
+	return r == -ENOENT || r == -ECONNREFUSED ? err_say(-r, "no GPU agent runs here") : r;
+}
+
 static int status_print(const struct opts *o)
 {
 	struct gpu_client *c;
 	auto_free char *json = NULL;
-	int r = gpu_client_join(o->gpu_socket, &c);
+	int r = agent_join(o, &c);
 
-	if (r == -ENOENT || r == -ECONNREFUSED)
-		return err_say(-r, "no GPU agent runs here");
 	if (r < 0)
 		return r;
 	r = gpu_client_status(c, &json);
 	gpu_client_close(c);
 	return r < 0 ? r : gpu_report_print(json, o->json);
+}
+
+static int drop(const struct opts *o)
+{
+	struct gpu_client *c;
+	uint64_t bytes = 0;
+	char size[32];
+	int r = agent_join(o, &c);
+
+	if (r < 0)
+		return r;
+	r = gpu_client_drop(c, &bytes);
+	gpu_client_close(c);
+	if (r >= 0)
+		printf("gave up %s of GPU memory\n", progress_bytes(size, sizeof(size), bytes));
+	return r;
 }
 
 int cmd_gpu_agent(const struct opts *o, int *ret_exit)
@@ -29,5 +53,7 @@ int cmd_gpu_agent(const struct opts *o, int *ret_exit)
 	};
 
 	(void)ret_exit;
+	if (o->drop)
+		return drop(o);
 	return o->status ? status_print(o) : gpu_agent_run(&agent);
 }

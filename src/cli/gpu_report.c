@@ -6,6 +6,8 @@
 #include <json-c/json.h>
 #include <stdio.h>
 
+#include "base/progress.h"
+
 static const char *text(struct json_object *o, const char *key)
 {
 	return json_object_get_string(json_object_object_get(o, key));
@@ -42,6 +44,21 @@ static void steps_print(struct json_object *steps)
 	}
 }
 
+static void kept_print(struct json_object *all)
+{
+	for (size_t i = 0; i < json_object_array_length(all); i++) {
+		struct json_object *e = json_object_array_get_idx(all, i), *gpus = json_object_object_get(e, "gpus");
+		char size[32];
+
+		printf("kept: %s of %s, used %" PRId64 " times in %" PRId64 " s, for another %" PRId64 " s, on",
+		       progress_bytes(size, sizeof(size), (uint64_t)number(e, "bytes")), text(e, "image"), number(e, "hits"),
+		       number(e, "ms") / 1000, number(e, "left_ms") / 1000);
+		for (size_t k = 0; k < json_object_array_length(gpus); k++)
+			printf(" %s", text(json_object_array_get_idx(gpus, k), "uuid"));
+		printf("\n");
+	}
+}
+
 static void report_print(struct json_object *o)
 {
 	struct json_object *driver = json_object_object_get(o, "driver"), *gpus = json_object_object_get(o, "gpus");
@@ -51,6 +68,7 @@ static void report_print(struct json_object *o)
 	       text(driver, "cuda"));
 	for (size_t i = 0; i < json_object_array_length(gpus); i++)
 		gpu_print(json_object_array_get_idx(gpus, i));
+	kept_print(json_object_object_get(o, "kept"));
 	steps_print(json_object_object_get(o, "steps"));
 	for (size_t i = 0; i < json_object_array_length(clients); i++) {
 		struct json_object *c = json_object_array_get_idx(clients, i);

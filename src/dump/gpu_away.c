@@ -25,7 +25,7 @@ static int stream_begin(struct dump *d, struct gpu_proc *p)
 	struct gpu_away *w = &p->away;
 	auto_close int fd = imgdir_create(d->kinds.dir, IMG_GPU_PAGES, (uint64_t)p->pid);
 
-	return fd < 0 ? fd : gpu_stream_begin(d->gpu->client, false, p->pid, &w->pieces, fd, NULL, &w->channel);
+	return fd < 0 ? fd : gpu_stream_begin(d->gpu->client, p->pid, &w->pieces, fd, NULL, &w->channel);
 }
 
 static int take_one(struct dump *d, struct gpu_proc *p)

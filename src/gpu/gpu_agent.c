@@ -31,6 +31,7 @@ struct agent {
 	struct gpu_driver driver;
 	struct gpu_pools pools;
 	struct gpu_start start;
+	struct gpu_keep keep;
 	struct gpu_jobs jobs;
 	struct gpu_conns conns;
 	char path[GPU_SOCKET_LEN];
@@ -68,8 +69,9 @@ static int agent_start(struct agent *a, const struct gpu_agent_opts *o)
 	if (r < 0)
 		return r;
 	a->start = (struct gpu_start){ .driver = &a->driver, .pools = &a->pools, .pool_size = (size_t)o->pool_size };
-	r = gpu_jobs_init(&a->jobs, &a->start);
+	r = gpu_jobs_init(&a->jobs, &a->start, &a->keep);
 	a->start.wake_fd = a->jobs.wake_fd;
+	gpu_keep_init(&a->keep, &a->driver, a->jobs.wake_fd);
 	if (r >= 0)
 		r = gpu_start_begin(&a->start);
 	if (r < 0)
@@ -94,7 +96,7 @@ static void status_send(struct agent *a, const struct gpu_conn *conn, struct gpu
 	if (r == 1)
 		r = err_say(EAGAIN, "the GPU agent is just starting the NVIDIA driver");
 	if (r == 0)
-		text = gpu_status_json(&a->driver, &a->pools, &a->jobs, &a->conns, conn);
+		text = gpu_status_json(&a->driver, &a->pools, &a->keep, &a->jobs, &a->conns, conn);
 	head->result = r;
 	gpu_conn_reply(conn, head, r < 0 ? err_text() : text ? text : "{}");
 }
@@ -167,19 +169,25 @@ static void signal_take(struct agent *a)
 	a->end_ns = trace_now_ns() + NS_PER_S * END_SECONDS;
 }
 
+/* What is kept is of use until its own time is over. */
+static bool in_use(struct agent *a)
+{
+	return a->conns.n || a->jobs.n || gpu_keep_any(&a->keep);
+}
+
 /* When the loop has something to do that no descriptor tells; 0: never. */
-static uint64_t next_ns(const struct agent *a)
+static uint64_t next_ns(struct agent *a)
 {
 	uint64_t t = gpu_jobs_until_ns(&a->jobs);
 
 	if (a->end_ns && (!t || a->end_ns < t))
 		t = a->end_ns;
-	if (a->idle_ns && !a->conns.n && !a->jobs.n && (!t || a->busy_at_ns + a->idle_ns < t))
+	if (a->idle_ns && !in_use(a) && (!t || a->busy_at_ns + a->idle_ns < t))
 		t = a->busy_at_ns + a->idle_ns;
 	return t;
 }
 
-static int poll_ms(const struct agent *a)
+static int poll_ms(struct agent *a)
 {
 	uint64_t t = next_ns(a), now = trace_now_ns();
 
@@ -188,9 +196,9 @@ static int poll_ms(const struct agent *a)
 	return t <= now ? 0 : t - now > UINT64_C(3600000000000) ? 3600000 : (int)((t - now) / 1000000) + 1;
 }
 
-static bool idle_over(const struct agent *a)
+static bool idle_over(struct agent *a)
 {
-	return a->idle_ns && !a->conns.n && !a->jobs.n && trace_now_ns() >= a->busy_at_ns + a->idle_ns;
+	return a->idle_ns && !in_use(a) && trace_now_ns() >= a->busy_at_ns + a->idle_ns;
 }
 
 /* One round: waits, and does what there is to do. False: it is over. */
@@ -219,7 +227,7 @@ static bool agent_turn(struct agent *a)
 			conn_serve(a, conn[i]);
 	if (fd[2].revents)
 		gpu_conn_accept(&a->conns, a->listen_fd);
-	if (a->conns.n || a->jobs.n)
+	if (in_use(a))
 		a->busy_at_ns = trace_now_ns();
 	if (a->end_ns)
 		return a->jobs.n && trace_now_ns() < a->end_ns;
@@ -238,8 +246,10 @@ static void agent_end(struct agent *a)
 	}
 	while (a->conns.first)
 		gpu_conn_drop(&a->conns, a->conns.first);
-	if (gpu_start_wait(&a->start) >= 0)
+	if (gpu_start_wait(&a->start) >= 0) {
+		gpu_keep_end(&a->keep);
 		gpu_pools_end(&a->pools);
+	}
 	close(a->lock_fd);
 }
 

@@ -280,6 +280,18 @@ int gpu_client_check(struct gpu_client *c, const struct gpu_map *map)
 	return r < 0 ? r : answer_finish(c, ticket, NULL);
 }
 
+int gpu_client_drop(struct gpu_client *c, uint64_t *ret_bytes)
+{
+	struct pending p;
+	int r = question(c, GPU_OP_DROP, 0, &p);
+
+	if (r < 0)
+		return r;
+	free(p.text);
+	*ret_bytes = (uint64_t)p.value << 20;
+	return 0;
+}
+
 int gpu_client_status(struct gpu_client *c, char **ret_json)
 {
 	struct pending p;

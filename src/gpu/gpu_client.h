@@ -52,6 +52,8 @@ int gpu_client_restore_tid(struct gpu_client *c, pid_t pid, pid_t *ret) must_che
 
 /* Whether the GPUs that map puts in the place of others are here: before anything is restored. */
 int gpu_client_check(struct gpu_client *c, const struct gpu_map *map) must_check;
+/* Lets it give up what it keeps on the GPUs; how much that was. */
+int gpu_client_drop(struct gpu_client *c, uint64_t *ret_bytes) must_check;
 /* What the agent is and does, as JSON text that the caller frees. */
 int gpu_client_status(struct gpu_client *c, char **ret_json) must_check;
 

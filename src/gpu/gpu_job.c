@@ -12,7 +12,9 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/trace.h"
+#include "gpu/gpu_give.h"
 #include "gpu/gpu_nodes.h"
+#include "gpu/gpu_room.h"
 #include "gpu/gpu_stream.h"
 #include "gpu/gpu_words.h"
 
@@ -32,9 +34,9 @@ struct gpu_job {
 	char text[1024];
 };
 
-int gpu_jobs_init(struct gpu_jobs *jobs, struct gpu_start *start)
+int gpu_jobs_init(struct gpu_jobs *jobs, struct gpu_start *start, struct gpu_keep *keep)
 {
-	*jobs = (struct gpu_jobs){ .start = start, .driver = start->driver, .pools = start->pools };
+	*jobs = (struct gpu_jobs){ .start = start, .driver = start->driver, .pools = start->pools, .keep = keep };
 	pthread_mutex_init(&jobs->lock, NULL);
 	jobs->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return jobs->wake_fd < 0 ? err_set(errno, "make an eventfd") : 0;
@@ -86,7 +88,8 @@ static int restore_again(struct gpu_jobs *jobs, const struct gpu_request *q, con
 	if (state != GPU_CHECKPOINTED)
 		return err_say(ENOMEM, "process %d: there is not enough GPU memory to restore it, and its CUDA state is %s now",
 			       q->pid, gpu_state_name(state));
-	log_warn("process %d: GPU memory is full: the context pools are given up for it", q->pid);
+	log_warn("process %d: GPU memory is full: the context pools and all that is kept are given up for it", q->pid);
+	gpu_give_all(jobs->keep);
 	gpu_pools_give_up(jobs->pools);
 	return gpu_driver_step(jobs->driver, GPU_RESTORE, q->pid, q->timeout_ms, map);
 }
@@ -112,6 +115,8 @@ static int step_run(struct gpu_job *job)
 	gpu_pools_step(job->all->pools, 1);
 	if (step == GPU_CHECKPOINT || step == GPU_RESTORE)
 		slots_acquire(job->all, q, &holding);
+	if (step == GPU_RESTORE)
+		gpu_room_make(job->all->keep, q->pid);
 	from = trace_now_ns();
 	r = gpu_driver_step(d, step, q->pid, q->timeout_ms, &map);
 	gpu_pools_release(job->all->pools, &holding);
@@ -127,7 +132,7 @@ static int step_run(struct gpu_job *job)
 static int stream_run(struct gpu_job *job)
 {
 	const struct gpu_stream s = {
-		.driver = job->all->driver, .pools = job->all->pools, .pid = job->request.pid,
+		.driver = job->all->driver, .pools = job->all->pools, .keep = job->all->keep, .pid = job->request.pid,
 		.load = job->request.op == GPU_OP_LOAD, .channel = job->channel,
 	};
 
@@ -146,6 +151,9 @@ static int job_run(struct gpu_job *job)
 	switch ((enum gpu_op)job->request.op) {
 	case GPU_OP_MAP:
 		return gpu_driver_check(job->all->driver, request_map(&job->request, &map));
+	case GPU_OP_DROP:
+		job->value = (int)(gpu_give_all(job->all->keep) >> 20);
+		return 0;
 	case GPU_OP_STATE:
 		r = gpu_driver_state(job->all->driver, job->request.pid, &state);
 		job->value = (int)state;

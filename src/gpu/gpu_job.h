@@ -12,6 +12,7 @@
 #include <pthread.h>
 
 #include "gpu/gpu_driver.h"
+#include "gpu/gpu_keep.h"
 #include "gpu/gpu_start.h"
 #include "gpu/gpu_wire.h"
 
@@ -21,6 +22,7 @@ struct gpu_jobs {
 	struct gpu_start *start;
 	const struct gpu_driver *driver; /* and */
 	struct gpu_pools *pools;         /* are there when it is over */
+	struct gpu_keep *keep;
 	int wake_fd; /* an eventfd: counted up when a job is done */
 	pthread_mutex_t lock;
 	struct gpu_job *first; /* main thread's */
@@ -45,7 +47,7 @@ struct gpu_job_facts {
 	bool late;
 };
 
-int gpu_jobs_init(struct gpu_jobs *jobs, struct gpu_start *start) must_check;
+int gpu_jobs_init(struct gpu_jobs *jobs, struct gpu_start *start, struct gpu_keep *keep) must_check;
 
 /* Starts what is asked. Fails with a sentence when the driver is still busy with an earlier step on the process. */
 /* fd: the channel of a stream, which is closed when it ends or could not be started; -1: none. */

@@ -105,8 +105,46 @@ static struct json_object *driver_json(const struct gpu_driver *d)
 	return o;
 }
 
-char *gpu_status_json(const struct gpu_driver *d, struct gpu_pools *pools, const struct gpu_jobs *jobs,
-		      const struct gpu_conns *conns, const struct gpu_conn *asker)
+static struct json_object *hold_json(const struct gpu_hold *h)
+{
+	struct json_object *o = json_object_new_object();
+	char uuid[GPU_UUID_TEXT];
+
+	put_text(o, "uuid", gpu_uuid_text(h->driver->device[h->gpu].uuid, uuid));
+	put_int(o, "bytes", (int64_t)h->len);
+	return o;
+}
+
+static struct json_object *kept_json(const struct gpu_kept *e)
+{
+	struct json_object *o = json_object_new_object(), *gpus = json_object_new_array();
+	uint64_t now = trace_now_ns();
+
+	put_text(o, "image", e->path);
+	put_int(o, "bytes", (int64_t)e->bytes);
+	for (size_t i = 0; i < e->n_holds; i++)
+		json_object_array_add(gpus, hold_json(&e->hold[i]));
+	json_object_object_add(o, "gpus", gpus);
+	put_int(o, "ms", ms_since(e->made_ns));
+	put_int(o, "used_ms", ms_since(e->used_ns));
+	put_int(o, "left_ms", e->until_ns > now ? (int64_t)((e->until_ns - now) / 1000000) : 0);
+	put_int(o, "hits", (int64_t)e->hits);
+	return o;
+}
+
+static struct json_object *keep_json(struct gpu_keep *k)
+{
+	struct json_object *all = json_object_new_array();
+
+	pthread_mutex_lock(&k->lock);
+	for (const struct gpu_kept *e = k->first; e; e = e->next)
+		json_object_array_add(all, kept_json(e));
+	pthread_mutex_unlock(&k->lock);
+	return all;
+}
+
+char *gpu_status_json(const struct gpu_driver *d, struct gpu_pools *pools, struct gpu_keep *keep,
+		      const struct gpu_jobs *jobs, const struct gpu_conns *conns, const struct gpu_conn *asker)
 {
 	struct json_object *o = json_object_new_object(), *gpus = json_object_new_array();
 	struct json_object *steps = json_object_new_array();
@@ -118,6 +156,7 @@ char *gpu_status_json(const struct gpu_driver *d, struct gpu_pools *pools, const
 	for (size_t i = 0; i < d->n; i++)
 		json_object_array_add(gpus, gpu_json(&d->device[i], &pools->pool[i]));
 	json_object_object_add(o, "gpus", gpus);
+	json_object_object_add(o, "kept", keep_json(keep));
 	while (gpu_job_next(jobs, &f))
 		json_object_array_add(steps, step_json(&f));
 	json_object_object_add(o, "steps", steps);

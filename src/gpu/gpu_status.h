@@ -8,7 +8,7 @@
 #include "gpu/gpu_pool.h"
 
 /* Text that the caller frees; NULL: out of memory. asker is left out of the clients. Calls no driver. */
-char *gpu_status_json(const struct gpu_driver *d, struct gpu_pools *pools, const struct gpu_jobs *jobs,
-		      const struct gpu_conns *conns, const struct gpu_conn *asker);
+char *gpu_status_json(const struct gpu_driver *d, struct gpu_pools *pools, struct gpu_keep *keep,
+		      const struct gpu_jobs *jobs, const struct gpu_conns *conns, const struct gpu_conn *asker);
 
 #endif

@@ -14,7 +14,9 @@
 #include "base/log.h"
 #include "base/trace.h"
 #include "gpu/gpu_copy.h"
+#include "gpu/gpu_give.h"
 #include "gpu/gpu_library.h"
+#include "gpu/gpu_loading.h"
 
 struct stream {
 	const struct gpu_stream *s;
@@ -207,10 +209,47 @@ static uint64_t since_begin(const struct stream *t)
 	return trace_now_ns() - t->out.from_ns;
 }
 
+/* What is kept gives way: to what is to be loaded, and to the copy that makes a piece the process's own. */
+static void room_make(const struct stream *t, bool load)
+{
+	for (size_t gpu = 0; gpu < t->s->driver->n; gpu++) {
+		uint64_t most = 0, sum = 0;
+
+		for (size_t i = 0; t->part && i < t->pieces.n; i++)
+			if (t->part[i].gpu == gpu) {
+				sum += t->part[i].len;
+				most = t->part[i].len > most ? t->part[i].len : most;
+			}
+		if (sum)
+			gpu_give_room(t->s->keep, gpu, load ? sum + most : most, "a process needs the room");
+	}
+}
+
+static int load_run(struct stream *t)
+{
+	struct gpu_loading l = { .keep = t->s->keep, .wish = t->head.wish };
+	int r;
+
+	l.copy = (struct gpu_copy){ t->s->driver, true, t->payload_fd, t->part, t->pieces.n, NULL };
+	r = gpu_loading_run(&l, &t->holding);
+	t->out.bytes = l.bytes;
+	t->out.source = l.source;
+	memcpy(t->out.text, l.text, sizeof(t->out.text));
+	return r;
+}
+
+static int save_run(struct stream *t)
+{
+	struct gpu_copy copy = { t->s->driver, false, t->payload_fd, t->part, t->pieces.n, NULL };
+
+	if (ftruncate(t->payload_fd, (off_t)t->pieces.bytes) < 0)
+		return err_set(errno, "make the file for GPU memory");
+	return gpu_copy_run(&copy, t->holding.slot, t->holding.n, &t->out.bytes);
+}
+
 static int stream_copy(struct stream *t)
 {
 	struct gpu_want want = { .pid = t->s->pid, .buffers = true };
-	struct gpu_copy copy = { t->s->driver, t->s->load, t->payload_fd, NULL, t->pieces.n, NULL };
 	int r = driver_can(t->api) ? 0 : err_say(ENOTSUP, "this NVIDIA driver has no virtual memory calls");
 
 	descriptors_raise();
@@ -218,20 +257,27 @@ static int stream_copy(struct stream *t)
 		r = parts_make(t, &want.gpus);
 	if (r >= 0)
 		r = gpu_pools_acquire(t->s->pools, &want, &t->holding);
+	if (r >= 0 && t->s->load)
+		room_make(t, true);
 	if (r >= 0)
 		r = parts_do(t, part_map);
 	t->out.made_ns = since_begin(t);
-	copy.part = t->part;
-	if (r >= 0 && !t->s->load && ftruncate(t->payload_fd, (off_t)t->pieces.bytes) < 0)
-		r = err_set(errno, "make the file for GPU memory");
 	if (r >= 0)
-		r = gpu_copy_run(&copy, t->holding.slot, t->holding.n, &t->out.bytes);
+		r = t->s->load ? load_run(t) : save_run(t);
 	t->out.copied_ns = since_begin(t);
 	if (r >= 0)
 		r = parts_do(t, part_unmap);
 	if (r >= 0 && t->s->load)
 		r = parts_do(t, part_export);
 	return r;
+}
+
+/* What was loaded, and nobody has got. */
+static int part_scrub(const struct stream *t, size_t i)
+{
+	const struct gpu_part *p = &t->part[i];
+
+	return p->at ? cuda_check(t->api, t->api->mem_set(p->at, 0, p->len), "overwrite GPU memory") : 0;
 }
 
 /* The client is gone, and had no time to give back what it had taken. */
@@ -262,6 +308,13 @@ static int result_send(struct stream *t, int r)
 	return r >= 0 && t->s->load ? gpu_pieces_send(t->s->channel, &t->pieces) : r;
 }
 
+static void stream_log(const struct stream *t)
+{
+	log_info("process %d: %s %lu MiB of GPU memory, %lu of them not zero, in %lu ms", t->s->pid,
+		 t->s->load ? "loaded" : "saved", (unsigned long)(t->pieces.bytes >> 20),
+		 (unsigned long)(t->out.bytes >> 20), (unsigned long)(t->out.ns / 1000000));
+}
+
 int gpu_stream_serve(const struct gpu_stream *s)
 {
 	struct stream t = { .s = s, .api = &s->driver->api, .payload_fd = -1, .out.from_ns = trace_now_ns() };
@@ -272,14 +325,15 @@ int gpu_stream_serve(const struct gpu_stream *s)
 		r = stream_copy(&t);
 	t.out.ns = since_begin(&t);
 	if (r >= 0)
-		log_info("process %d: %s %lu MiB of GPU memory, %lu of them not zero, in %lu ms", s->pid,
-			 s->load ? "loaded" : "saved", (unsigned long)(t.pieces.bytes >> 20), (unsigned long)(t.out.bytes >> 20),
-			 (unsigned long)(t.out.ns / 1000000));
+		stream_log(&t);
 	r = result_send(&t, r);
+	if (r < 0 && s->load && t.part && parts_do(&t, part_scrub) < 0)
+		log_warn("%s", err_text());
 	gpu_pools_release(s->pools, &t.holding);
 	/* whoever says nothing any more was killed */
 	if (recv(s->channel, &word, 1, 0) != 1 && !s->load)
 		give_back(&t);
+	room_make(&t, false);
 	for (size_t i = 0; t.part && i < t.pieces.n; i++)
 		part_release(&t, i);
 	gpu_pieces_free(&t.pieces);

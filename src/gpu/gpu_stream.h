@@ -16,6 +16,7 @@
 #ifndef GPU_GPU_STREAM_H
 #define GPU_GPU_STREAM_H
 
+#include "gpu/gpu_keep.h"
 #include "gpu/gpu_pieces.h"
 #include "gpu/gpu_pool.h"
 
@@ -23,30 +24,41 @@ struct gpu_stream_head {
 	uint64_t n;      /* pieces */
 	uint32_t n_pairs, zero;
 	struct gpu_pair pair[GPU_MOST]; /* to be loaded: onto other GPUs */
+	struct gpu_wish wish;           /* to be loaded: to be kept */
 };
+
+/* Where the bytes of a load came from, and what was kept of them. */
+enum gpu_source { GPU_FROM_FILE, GPU_FROM_FILE_KEPT, GPU_FROM_KEPT };
 
 struct gpu_stream_result {
 	int32_t result;
-	uint32_t zero;
+	uint32_t source;    /* enum gpu_source */
 	uint64_t bytes, ns; /* copied; what that took */
 	uint64_t from_ns;   /* CLOCK_MONOTONIC, when it began; then, after that: */
 	uint64_t made_ns, copied_ns; /* the memory was mapped in the agent; was copied */
-	char text[256];     /* why not */
+	char text[256];     /* why not; or what there is to say of what is kept */
 };
 
 /* The agent's side. */
 struct gpu_stream {
 	const struct gpu_driver *driver;
 	struct gpu_pools *pools;
+	struct gpu_keep *keep;
 	pid_t pid;
 	bool load;
 	int channel;
 };
 int gpu_stream_serve(const struct gpu_stream *s) must_check;
 
-/* The client's side: the first two words, and the two answers. The channel polls readable when there is one. */
-int gpu_stream_begin(struct gpu_client *c, bool load, pid_t pid, const struct gpu_pieces *p, int payload_fd,
-		     const struct gpu_map *map, int *ret_channel) must_check;
+/* How it is to be loaded. */
+struct gpu_load_how {
+	const struct gpu_map *map;
+	struct gpu_wish wish;
+};
+
+/* The client's side: the first two words (how NULL: save it), and the two answers: the channel polls readable then. */
+int gpu_stream_begin(struct gpu_client *c, pid_t pid, const struct gpu_pieces *p, int payload_fd,
+		     const struct gpu_load_how *how, int *ret_channel) must_check;
 /* p: to be loaded: gets its descriptors. Gives up when the operation is to end (base/guard.h). */
 int gpu_stream_wait(int channel, bool load, struct gpu_pieces *p, struct gpu_stream_result *ret) must_check;
 /* The last word; when it comes back the agent has let go of the memory. */

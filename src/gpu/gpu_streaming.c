@@ -14,10 +14,10 @@
 
 enum { TICK_MS = 50 };
 
-int gpu_stream_begin(struct gpu_client *c, bool load, pid_t pid, const struct gpu_pieces *p, int payload_fd,
-		     const struct gpu_map *map, int *ret_channel)
+int gpu_stream_begin(struct gpu_client *c, pid_t pid, const struct gpu_pieces *p, int payload_fd,
+		     const struct gpu_load_how *how, int *ret_channel)
 {
-	struct gpu_stream_head head = { .n = p->n, .n_pairs = map ? (uint32_t)map->n : 0 };
+	struct gpu_stream_head head = { .n = p->n };
 	auto_close int mine = -1, its = -1;
 	int pair[2], r;
 
@@ -25,9 +25,12 @@ int gpu_stream_begin(struct gpu_client *c, bool load, pid_t pid, const struct gp
 		return err_set(errno, "make a socket pair");
 	mine = pair[0];
 	its = pair[1];
-	if (map)
-		memcpy(head.pair, map->pair, map->n * sizeof(head.pair[0]));
-	r = gpu_client_stream(c, load, pid, its);
+	if (how) {
+		head.n_pairs = (uint32_t)how->map->n;
+		memcpy(head.pair, how->map->pair, how->map->n * sizeof(head.pair[0]));
+		head.wish = how->wish;
+	}
+	r = gpu_client_stream(c, how, pid, its);
 	if (r >= 0) {
 		r = gpu_pieces_send_fd(mine, &head, sizeof(head), payload_fd);
 		r = r < 0 ? err_set(-r, "ask the GPU agent for a stream") : gpu_pieces_send(mine, p);

@@ -13,12 +13,13 @@
 
 #include "gpu/gpu_client.h"
 
-enum { GPU_WIRE_VERSION = 0x74670003, GPU_WIRE_TEXT = 48 << 10 };
+enum { GPU_WIRE_VERSION = 0x74670004, GPU_WIRE_TEXT = 48 << 10 };
 
 enum gpu_op {
 	GPU_OP_HELLO,      /* is anybody there, and of my version */
 	GPU_OP_STATUS,     /* text: JSON */
 	GPU_OP_MAP,        /* are the GPUs that take over here */
+	GPU_OP_DROP,       /* give up what is kept; value: MiB */
 	GPU_OP_STATE,      /* this and what follows works on a process; value: enum gpu_state */
 	GPU_OP_TID,        /* value: the restore thread */
 	GPU_OP_SAVE,       /* with a descriptor: gpu_stream.h */

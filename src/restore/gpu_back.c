@@ -3,6 +3,7 @@
 #include "restore/gpu_back.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -51,14 +52,29 @@ int gpu_back_plan(struct restore *r, const struct rtask *k, struct gpu_back **re
 int gpu_back_begin(struct restore *r, struct gpu_back *b, struct gpu_client *c, const struct gpu_map *map)
 {
 	auto_close int fd = img_open(r->dir->dirfd, IMG_GPU_PAGES, (uint64_t)b->k->pid);
+	struct gpu_load_how how = { .map = map };
 	struct stat st;
+	int err = gpu_wish_parse(&r->kinds.opts->gpu_keep, &how.wish);
 
-	if (fd < 0)
-		return fd;
+	if (fd < 0 || err < 0)
+		return fd < 0 ? fd : err;
 	if (fstat(fd, &st) < 0 || (uint64_t)st.st_size != b->pieces.bytes)
 		return err_say(EINVAL, "gpu-pages-%d.img has another length than the GPU memory it holds", b->k->pid);
 	b->from_ns = trace_now_ns();
-	return gpu_stream_begin(c, true, getpid(), &b->pieces, fd, map, &b->channel);
+	return gpu_stream_begin(c, getpid(), &b->pieces, fd, &how, &b->channel);
+}
+
+static void loaded_log(const struct gpu_back *b, const struct gpu_stream_result *out)
+{
+	char zero[64] = "";
+
+	if (out->source != GPU_FROM_KEPT)
+		snprintf(zero, sizeof(zero), ", %lu of them not zero", (unsigned long)(out->bytes >> 20));
+	log_info("task %d (%s): %lu MiB of GPU memory were %s in %.1f ms (%.1f GB/s)%s", b->k->pid, snap_comm(b->k->t),
+		 (unsigned long)(b->pieces.bytes >> 20), out->source == GPU_FROM_KEPT ? "copied" : "loaded",
+		 (double)out->ns / 1e6, (double)b->pieces.bytes / (double)(out->ns + 1), zero);
+	if (out->text[0])
+		log_info("task %d (%s): gpu: %s", b->k->pid, snap_comm(b->k->t), out->text);
 }
 
 /* What the agent did, and when; its clock is another only if its namespace is. */
@@ -85,9 +101,7 @@ int gpu_back_wait(struct gpu_back *b)
 	if (r < 0)
 		return err_ctx(r, "task %d (%s): GPU memory", b->k->pid, snap_comm(b->k->t));
 	loading_trace(b, &out);
-	log_info("task %d (%s): %lu MiB of GPU memory were loaded in %.1f ms (%.1f GB/s), %lu of them not zero", b->k->pid,
-		 snap_comm(b->k->t), (unsigned long)(b->pieces.bytes >> 20), (double)out.ns / 1e6,
-		 (double)b->pieces.bytes / (double)(out.ns + 1), (unsigned long)(out.bytes >> 20));
+	loaded_log(b, &out);
 	return 0;
 }
 

@@ -315,6 +315,10 @@ CALL(cuGetExportTable, (const void **ret, const void *uuid), {
 
 /* Copies that streams order: all are over at once here. */
 CALL(cuMemcpyDtoD_v2, (dev_ptr to, dev_ptr from, size_t len), { memcpy((void *)to, (void *)from, len); })
+CALL(cuMemcpyDtoDAsync_v2, (dev_ptr to, dev_ptr from, size_t len, void *stream), {
+	(void)stream;
+	memcpy((void *)to, (void *)from, len);
+})
 CALL(cuMemcpyHtoDAsync_v2, (dev_ptr to, const void *from, size_t len, void *stream), {
 	(void)stream;
 	memcpy((void *)to, from, len);

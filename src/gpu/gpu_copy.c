@@ -2,38 +2,23 @@
 /* The crews that copy (gpu_copy.h). */
 #include "gpu/gpu_copy.h"
 
-#include <fcntl.h>
-#include <linux/magic.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/vfs.h>
-#include <unistd.h>
 
-#include "base/cleanup.h"
-#include "base/io.h"
 #include "base/log.h"
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
+#include "gpu/gpu_payload.h"
 
 /* Sixteen fit into a slot's buffers. Smaller: the bus waits for calls; larger: fewer hands. */
-enum { SMALL = 4096, CHUNK = 4 << 20, CREW_MOST = GPU_BUFFERS * GPU_BUFFER_LEN / CHUNK, EACH = GPU_BUFFER_LEN / CHUNK };
+enum { CHUNK = 4 << 20, CREW_MOST = GPU_BUFFERS * GPU_BUFFER_LEN / CHUNK, EACH = GPU_BUFFER_LEN / CHUNK };
 
 /* All that a GPU's crew shares. */
 struct lane {
 	const struct gpu_copy *c;
 	struct gpu_slot *slot;
-	int fd;                    /* the payload; reads may bypass the page cache */
+	struct gpu_payload *payload;
 	_Atomic uint64_t next;     /* chunk, of all parts on this GPU */
 	_Atomic uint64_t bytes;
 	_Atomic bool failed;
@@ -80,29 +65,6 @@ static int stream_wait(const struct hand *h, int r, const char *what)
 	return cuda_check(api, r, "%s", what);
 }
 
-/*
- * In memory most of a write is the making of its pages, one lock for all writers. There the file is mapped, and its
- * pages are made huge: a block in which one small page exists can be collapsed, whatever the mount says.
- */
-static int run_write(const struct hand *h, const char *from, uint64_t offset, size_t len)
-{
-	uint8_t *map = h->lane->c->map;
-	int r;
-
-	if (!map) {
-		r = io_pwrite(h->lane->fd, from, len, offset);
-		return r < 0 ? err_set(-r, "write GPU memory") : 0;
-	}
-	for (size_t i = 0; i < len; i += GPU_PAGE)
-		(void)!madvise(map + offset + i, SMALL, MADV_POPULATE_WRITE);
-	(void)!madvise(map + offset, len, MADV_COLLAPSE);
-	/* a mere store would be a SIGBUS where there is no room */
-	if (madvise(map + offset, len, MADV_POPULATE_WRITE) < 0)
-		return err_set(errno == EFAULT || errno == ENOMEM ? ENOSPC : errno, "write GPU memory");
-	memcpy(map + offset, from, len);
-	return 0;
-}
-
 /* Runs of pages that hold something. */
 static int chunk_save(struct hand *h, cuda_ptr at, uint64_t offset, size_t len)
 {
@@ -116,7 +78,7 @@ static int chunk_save(struct hand *h, cuda_ptr at, uint64_t offset, size_t len)
 			to += GPU_PAGE;
 			continue;
 		}
-		r = run_write(h, page + from, offset + from, to - from);
+		r = gpu_payload_write(h->lane->payload, page + from, offset + from, to - from);
 		h->lane->bytes += to - from;
 	}
 	return r;
@@ -126,16 +88,13 @@ static int chunk_save(struct hand *h, cuda_ptr at, uint64_t offset, size_t len)
 static int chunk_load(struct hand *h, cuda_ptr at, uint64_t offset, size_t len)
 {
 	const struct cuda_api *api = h->lane->slot->api;
-	off_t data = lseek(h->lane->c->payload_fd, (off_t)offset, SEEK_DATA);
-	ssize_t n;
+	int r;
 
-	if ((data < 0 && errno == ENXIO) || (data >= 0 && (uint64_t)data >= offset + len))
+	if (gpu_payload_is_hole(h->lane->payload, offset, len))
 		return stream_wait(h, api->mem_set_async(at, 0, len, h->stream), "clear GPU memory");
-	n = io_pread(h->lane->fd, h->buffer, len, offset);
-	if (n < 0)
-		return err_set((int)-n, "read GPU memory from the image");
-	if ((size_t)n < len)
-		return err_say(ENODATA, "GPU memory in the image ends at %#lx", offset + (uint64_t)n);
+	r = gpu_payload_read(h->lane->payload, h->buffer, offset, len);
+	if (r < 0)
+		return r;
 	h->lane->bytes += len;
 	return stream_wait(h, api->copy_in(at, h->buffer, len, h->stream), "copy GPU memory in");
 }
@@ -191,18 +150,18 @@ static void *hand_thread(void *arg)
 	return NULL;
 }
 
-/* Two for each CPU: one may wait for the file while the other moves bytes. */
-static size_t crew_size(void)
+/* Two for each CPU: one may wait for the file while the other moves bytes. A disk keeps as many busy as there are. */
+static size_t crew_size(bool cold)
 {
 	cpu_set_t set;
 	size_t n = sched_getaffinity(0, sizeof(set), &set) ? 4 : 2 * (size_t)CPU_COUNT(&set);
 
-	return n < CREW_MOST ? n : CREW_MOST;
+	return n < CREW_MOST && !cold ? n : CREW_MOST;
 }
 
 static void lane_start(struct lane *l, struct hand hand[CREW_MOST], size_t *n)
 {
-	for (size_t i = 0; i < crew_size(); i++) {
+	for (size_t i = 0; i < crew_size(l->payload->cold); i++) {
 		struct hand *h = &hand[(*n)];
 
 		*h = (struct hand){ .lane = l };
@@ -214,60 +173,24 @@ static void lane_start(struct lane *l, struct hand hand[CREW_MOST], size_t *n)
 		lane_fail(l, err_set(EAGAIN, "start threads that copy GPU memory"));
 }
 
-/* Cold images go past the page cache: at the disk's rate, and without pushing out what others need. */
-static int payload_for_reading(int fd)
-{
-	struct { uint64_t off, len; } all = { 0, 0 };
-	struct { uint64_t cache, dirty, writeback, evicted, recently_evicted; } pages = { 0 };
-	enum { SYS_CACHESTAT = 451 };
-	struct stat st;
-	char path[40];
-
-	if (fstat(fd, &st) || syscall(SYS_CACHESTAT, fd, &all, &pages, 0) ||
-	    pages.cache * 4096 >= (uint64_t)st.st_blocks * 512 / 2)
-		return -1;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
-}
-
-/* The payload, should it be in memory, at an address that suits huge pages; NULL: it is written as a file. */
-static uint8_t *payload_map(int fd, uint64_t len, void **ret_room)
-{
-	struct statfs fs;
-	uint8_t *at;
-
-	if (fstatfs(fd, &fs) || fs.f_type != TMPFS_MAGIC || ftruncate(fd, (off_t)len))
-		return NULL;
-	*ret_room = mmap(NULL, len + GPU_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (*ret_room == MAP_FAILED)
-		return NULL;
-	at = (uint8_t *)(((uintptr_t)*ret_room + GPU_PAGE - 1) & ~(uintptr_t)(GPU_PAGE - 1));
-	if (mmap(at, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) != MAP_FAILED)
-		return at;
-	munmap(*ret_room, len + GPU_PAGE);
-	return NULL;
-}
-
 static uint64_t payload_len(const struct gpu_copy *c)
 {
 	return c->n ? c->part[c->n - 1].offset + c->part[c->n - 1].len : 0;
 }
 
-int gpu_copy_run(struct gpu_copy *c, struct gpu_slot *const *slots, size_t n_slots, uint64_t *ret_bytes)
+int gpu_copy_run(const struct gpu_copy *c, struct gpu_slot *const *slots, size_t n_slots, uint64_t *ret_bytes)
 {
 	struct lane *lane = calloc(n_slots, sizeof(*lane));
 	struct hand (*crew)[CREW_MOST] = calloc(n_slots, sizeof(*crew));
-	auto_close int direct = c->load ? payload_for_reading(c->payload_fd) : -1;
+	struct gpu_payload payload;
 	size_t n[GPU_MOST] = { 0 };
-	void *room = NULL;
 	int r = lane && crew ? 0 : err_set(ENOMEM, "copy GPU memory");
 
-	if (!c->load && c->n)
-		c->map = payload_map(c->payload_fd, payload_len(c), &room);
+	gpu_payload_open(c->payload_fd, c->load, payload_len(c), &payload);
 	for (size_t i = 0; r >= 0 && i < n_slots; i++) {
 		lane[i].c = c;
 		lane[i].slot = slots[i];
-		lane[i].fd = direct >= 0 ? direct : c->payload_fd;
+		lane[i].payload = &payload;
 		pthread_mutex_init(&lane[i].lock, NULL);
 		lane_start(&lane[i], crew[i], &n[i]);
 	}
@@ -280,9 +203,9 @@ int gpu_copy_run(struct gpu_copy *c, struct gpu_slot *const *slots, size_t n_slo
 			r = err_adopt(-lane[i].result, lane[i].text);
 	}
 	if (r >= 0 && c->load)
-		log_info("GPU memory read %s", direct >= 0 ? "past the page cache" : "from the page cache");
-	if (c->map)
-		munmap(room, payload_len(c) + GPU_PAGE);
+		log_info("%lu of %lu MiB of GPU memory were read past the page cache", (unsigned long)(payload.past >> 20),
+			 (unsigned long)(*ret_bytes >> 20));
+	gpu_payload_close(&payload);
 	free(lane);
 	free(crew);
 	return r;

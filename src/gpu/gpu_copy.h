@@ -26,11 +26,10 @@ struct gpu_copy {
 	int payload_fd;
 	const struct gpu_part *part;
 	size_t n;
-	uint8_t *map; /* gpu_copy_run()'s own: the payload, or NULL */
 };
 
 /* slots: one for each GPU that a part is on. *ret_bytes: what was not zero. */
-int gpu_copy_run(struct gpu_copy *c, struct gpu_slot *const *slots, size_t n_slots,
+int gpu_copy_run(const struct gpu_copy *c, struct gpu_slot *const *slots, size_t n_slots,
 		 uint64_t *ret_bytes) must_check;
 
 #endif

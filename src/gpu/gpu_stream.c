@@ -230,7 +230,7 @@ static int load_run(struct stream *t)
 	struct gpu_loading l = { .keep = t->s->keep, .wish = t->head.wish };
 	int r;
 
-	l.copy = (struct gpu_copy){ t->s->driver, true, t->payload_fd, t->part, t->pieces.n, NULL };
+	l.copy = (struct gpu_copy){ t->s->driver, true, t->payload_fd, t->part, t->pieces.n };
 	r = gpu_loading_run(&l, &t->holding);
 	t->out.bytes = l.bytes;
 	t->out.source = l.source;
@@ -240,7 +240,7 @@ static int load_run(struct stream *t)
 
 static int save_run(struct stream *t)
 {
-	struct gpu_copy copy = { t->s->driver, false, t->payload_fd, t->part, t->pieces.n, NULL };
+	struct gpu_copy copy = { t->s->driver, false, t->payload_fd, t->part, t->pieces.n };
 
 	if (ftruncate(t->payload_fd, (off_t)t->pieces.bytes) < 0)
 		return err_set(errno, "make the file for GPU memory");

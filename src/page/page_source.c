@@ -3,26 +3,23 @@
 #include "page/page_source.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "img/img.h"
+#include "kern/direct_io.h"
 
-/* Newer than the C library of Debian 12. */
-enum { CACHESTAT = 451, PAGE = 4096 };
+enum { PAGE = 4096 };
 
 /* As page workers do: memory is aligned to pages, the file must want no more; only who asks for it gets a guess. */
 static void open_direct(int dirfd, const char *name, struct page_source *s)
 {
-	struct statx x;
 	int fd = openat(dirfd, name, O_RDONLY | O_DIRECT | O_CLOEXEC);
-	bool told = fd >= 0 && !statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &x) && x.stx_mask & STATX_DIOALIGN;
+	int align = fd >= 0 ? direct_io_align(fd) : -ENODATA;
 
-	s->align = told ? x.stx_dio_offset_align : PAGE;
-	if (told ? x.stx_dio_offset_align && x.stx_dio_mem_align <= PAGE : s->io == PIE_IO_DIRECT)
+	s->align = align > 0 ? (uint32_t)align : PAGE;
+	if (align > 0 || (align < 0 && s->io == PIE_IO_DIRECT))
 		s->direct_fd = fd;
 	else
 		close_fd(&fd);
@@ -55,12 +52,9 @@ void page_source_close(struct page_source *s)
 
 bool page_source_direct(const struct page_source *s, uint64_t off, uint64_t len)
 {
-	uint64_t range[2] = { off, len }, stat[5];
-
 	if (s->direct_fd < 0 || (off | len) & (s->align - 1))
 		return false;
-	return s->io == PIE_IO_DIRECT ||
-	       (syscall(CACHESTAT, s->fd, range, stat, 0) == 0 && stat[0] * PAGE < len / 2);
+	return s->io == PIE_IO_DIRECT || direct_io_cold(s->fd, off, len);
 }
 
 int page_source_read(const struct page_source *s, bool direct, void *to, uint64_t len, uint64_t off)

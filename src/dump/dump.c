@@ -100,7 +100,11 @@ static int stage_facts(void *ctx)
 	struct dump *d = ctx;
 	int err = files_init(d);
 
-	return checked(err < 0 ? err : facts_collect(d));
+	if (err >= 0)
+		err = facts_collect(d);
+	if (err >= 0)
+		gpu_heirs_mark(d);
+	return checked(err);
 }
 
 static void done_facts(void *ctx)

@@ -249,7 +249,7 @@ static int keep_fd(struct files *files, int fd)
 static int dump_fd(struct dumping *d, struct dump_task *t, int tfd)
 {
 	struct files *files = d->files;
-	struct fd_facts f = { .pid = t->pid, .tfd = tfd };
+	struct fd_facts f = { .pid = t->pid, .tfd = tfd, .gpu_heir = t->gpu_heir };
 	FdinfoEntry *fi = arena_msg(d->a, fdinfo_entry, FdinfoEntry);
 	struct fdinfo info;
 	auto_close int fd = -1;

@@ -21,51 +21,6 @@
 #include "base/log.h"
 #include "base/trace.h"
 
-static int in_task(int err, const struct seize_task *t)
-{
-	return err_ctx(err, "task %d (%s)", t->pid, t->comm);
-}
-
-/* --- who ------------------------------------------------------------------------------------------ */
-
-static int add_proc(struct dump *d, const struct seize_task *t, const struct gpu_traces *traces)
-{
-	struct gpu_dump *g = d->gpu;
-	struct gpu_proc *p;
-
-	if (g->n == GPU_LEDGER_ROWS)
-		return err_say(E2BIG, "more than %d CUDA processes in one tree", GPU_LEDGER_ROWS);
-	if (t->state == SEIZE_STOPPED)
-		return err_say(EBUSY, "it is a stopped CUDA process, in which the driver cannot work: send it SIGCONT first");
-	p = &g->v[g->n];
-	*p = (struct gpu_proc){ .pid = t->pid, .dev = traces->dev, .minors = traces->minors,
-				.comm = arena_strdup(d->kinds.a, t->comm), .row = &d->ledger->row[g->n] };
-	*p->row = (struct gpu_ledger_row){ .pid = t->pid };
-	snprintf(p->row->comm, sizeof(p->row->comm), "%.15s", t->comm);
-	d->ledger->n = (uint32_t)++g->n;
-	return maps_read(t->proc_fd, MAPS_PLAIN, d->kinds.a, &p->maps, &p->nmaps);
-}
-
-/* Fills d->gpu->v; *ret_dev is one that holds a device. */
-static int find_all(struct dump *d, const struct seize_task **ret_dev)
-{
-	for (size_t i = 0; i < d->seized->n_tasks; i++) {
-		const struct seize_task *t = d->seized->tasks[i];
-		struct gpu_traces traces;
-		int err = gpu_find_traces(t, &traces);
-
-		if (err >= 0 && traces.lib && !d->gpu->v)
-			d->gpu->v = arena_alloc(d->kinds.a, d->seized->n_tasks * sizeof(*d->gpu->v));
-		if (err >= 0 && traces.lib)
-			err = add_proc(d, t, &traces);
-		if (traces.lib && traces.dev)
-			*ret_dev = t;
-		if (err < 0)
-			return in_task(err, t);
-	}
-	return 0;
-}
-
 /* Without a driver a process may still map libcuda, as long as it has no GPU. */
 static int connect_agent(struct dump *d, const struct seize_task *dev)
 {
@@ -76,7 +31,7 @@ static int connect_agent(struct dump *d, const struct seize_task *dev)
 		d->gpu->n = d->ledger->n = 0;
 		return 0;
 	}
-	return err < 0 && dev ? in_task(err, dev) : err;
+	return err < 0 && dev ? err_ctx(err, "task %d (%s)", dev->pid, dev->comm) : err;
 }
 
 /* --- locked, in a tree that runs ------------------------------------------------------------------ */
@@ -96,56 +51,6 @@ static void let_tree_run(struct dump *d)
 	d->seized = NULL;
 }
 
-/* 1: it counts; 0: it has no GPU state. */
-static int ask_state(struct dump *d, struct gpu_proc *p)
-{
-	int err = gpu_client_state(d->gpu->client, p->pid, &p->found);
-
-	if (err < 0)
-		return err;
-	p->row->found = p->found;
-	if (p->found == GPU_NONE && p->dev)
-		return err_say(EBUSY, "it holds /dev/nvidia* but has no state that the driver could save: it is just "
-			       "starting to use CUDA (try again), or it was forked by a process that uses CUDA and has its "
-			       "descriptors (let it close them, or start it before)");
-	if (p->found == GPU_NONE)
-		return 0;
-	if (p->found == GPU_FAILED)
-		return err_say(EIO, "the driver says that its last checkpoint or restore has failed: it cannot be dumped");
-	err = gpu_client_restore_tid(d->gpu->client, p->pid, &p->tid);
-	return err < 0 ? err : 1;
-}
-
-static void drop(struct dump *d, size_t i)
-{
-	struct gpu_dump *g = d->gpu;
-
-	proc_pid_push(d->kinds.a, &g->none, &g->n_none, g->v[i].pid);
-	g->n--;
-	for (; i < g->n; i++) {
-		g->v[i] = g->v[i + 1];
-		g->v[i].row = &d->ledger->row[i];
-		*g->v[i].row = d->ledger->row[i + 1];
-	}
-	d->ledger->n = (uint32_t)g->n;
-}
-
-static int ask_states(struct dump *d)
-{
-	for (size_t i = 0; i < d->gpu->n;) {
-		struct gpu_proc *p = &d->gpu->v[i];
-		int r = ask_state(d, p);
-
-		if (r < 0)
-			return err_ctx(r, "task %d (%s): GPU state", p->pid, p->comm);
-		if (r)
-			i++;
-		else
-			drop(d, i);
-	}
-	return 0;
-}
-
 static bool wants_lock(const struct gpu_proc *p)
 {
 	return p->found == GPU_RUNNING;
@@ -154,7 +59,7 @@ static bool wants_lock(const struct gpu_proc *p)
 static int lock_all(struct dump *d)
 {
 	uint32_t limit_ms = (uint32_t)d->kinds.opts->timeout * 1000;
-	int err = ask_states(d);
+	int err = gpu_who_ask(d);
 
 	if (err >= 0)
 		err = gpu_away_take(d);
@@ -162,37 +67,6 @@ static int lock_all(struct dump *d)
 }
 
 /* --- checkpointed, in a tree that stands ---------------------------------------------------------- */
-
-static bool is_known(const struct gpu_dump *g, pid_t pid)
-{
-	for (size_t i = 0; i < g->n; i++)
-		if (g->v[i].pid == pid)
-			return true;
-	for (size_t i = 0; i < g->n_none; i++)
-		if (g->none[i] == pid)
-			return true;
-	return false;
-}
-
-/* Nobody was born, and nobody died, between the two stops. */
-static int check_same(struct dump *d)
-{
-	for (size_t i = 0; i < d->gpu->n; i++)
-		if (!gpu_find_task(d->seized, d->gpu->v[i].pid))
-			return err_say(EAGAIN, "task %d (%s) has ended meanwhile: try again", d->gpu->v[i].pid,
-				       d->gpu->v[i].comm);
-	for (size_t i = 0; i < d->seized->n_tasks; i++) {
-		const struct seize_task *t = d->seized->tasks[i];
-		struct gpu_traces traces;
-		int err = gpu_find_traces(t, &traces);
-
-		if (err >= 0 && traces.lib && !is_known(d->gpu, t->pid))
-			err = err_say(EAGAIN, "it has begun to use CUDA just now: try again");
-		if (err < 0)
-			return in_task(err, t);
-	}
-	return 0;
-}
 
 static bool wants_checkpoint(const struct gpu_proc *p)
 {
@@ -278,7 +152,7 @@ int gpu_dump_checkpoint(struct dump *d)
 	int err;
 
 	d->gpu = arena_alloc(d->kinds.a, sizeof(*d->gpu));
-	err = find_all(d, &dev);
+	err = gpu_who_find(d, &dev);
 	if (err < 0 || !d->gpu->n)
 		return err;
 	err = connect_agent(d, dev);
@@ -291,11 +165,12 @@ int gpu_dump_checkpoint(struct dump *d)
 	if (err >= 0)
 		err = seize_tree(d->kinds.opts->tree, timeout_ns, d->kinds.a, &d->seized);
 	if (err >= 0)
-		err = check_same(d);
+		err = gpu_who_check(d);
 	if (err >= 0)
 		err = checkpoint_all(d);
 	if (err >= 0)
-		log_info("%zu CUDA processes are checkpointed, %zu tasks only map libcuda", d->gpu->n, d->gpu->n_none);
+		log_info("%zu CUDA processes are checkpointed, %zu tasks only map libcuda, %zu of them with what they have "
+			 "inherited", d->gpu->n, d->gpu->n_none, d->gpu->n_heirs);
 	return err;
 }
 

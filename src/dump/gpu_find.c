@@ -6,7 +6,9 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -15,7 +17,27 @@
 
 static const char DEVICES[] = "/dev/nvidia";
 
-static int look_at_descriptors(int proc_fd, struct gpu_traces *t)
+static void add_fd(struct arena *a, struct gpu_traces *t, int fd)
+{
+	if (!(t->n_fds & (t->n_fds - 1))) {
+		int *more = arena_alloc(a, (t->n_fds ? 2 * t->n_fds : 1) * sizeof(*more));
+
+		if (t->n_fds)
+			memcpy(more, t->fds, t->n_fds * sizeof(*more));
+		t->fds = more;
+	}
+	t->fds[t->n_fds++] = fd;
+}
+
+/* Opened with O_PATH, which the link's permissions tell: it can be neither read nor written. */
+static bool is_name(int dirfd, const char *fd)
+{
+	struct stat st;
+
+	return !fstatat(dirfd, fd, &st, AT_SYMLINK_NOFOLLOW) && !(st.st_mode & (S_IRUSR | S_IWUSR));
+}
+
+static int look_at_descriptors(struct arena *a, int proc_fd, struct gpu_traces *t)
 {
 	int fd = openat(proc_fd, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	auto_dir DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -29,14 +51,17 @@ static int look_at_descriptors(int proc_fd, struct gpu_traces *t)
 		ssize_t n = readlinkat(dirfd(dir), e->d_name, link, sizeof(link) - 1);
 
 		link[n < 0 ? 0 : n] = 0;
-		t->dev |= !strncmp(link, DEVICES, sizeof(DEVICES) - 1);
+		if (strncmp(link, DEVICES, sizeof(DEVICES) - 1) != 0 || is_name(dirfd(dir), e->d_name))
+			continue;
+		t->dev = true;
+		add_fd(a, t, (int)strtol(e->d_name, NULL, 10));
 		if (sscanf(link, "/dev/nvidia%u%c", &minor, &end) == 1 && minor < 64)
 			t->minors |= UINT64_C(1) << minor;
 	}
 	return 0;
 }
 
-int gpu_find_traces(const struct seize_task *t, struct gpu_traces *ret)
+int gpu_find_traces(struct arena *a, const struct seize_task *t, struct gpu_traces *ret)
 {
 	auto_free char *text = NULL;
 	ssize_t n;
@@ -49,7 +74,7 @@ int gpu_find_traces(const struct seize_task *t, struct gpu_traces *ret)
 		return err_set((int)-n, "read its mappings");
 	ret->lib = strstr(text, "/libcuda.so") != NULL;
 	ret->dev = strstr(text, DEVICES) != NULL;
-	return ret->lib ? look_at_descriptors(t->proc_fd, ret) : 0;
+	return ret->lib ? look_at_descriptors(a, t->proc_fd, ret) : 0;
 }
 
 struct seize_task *gpu_find_task(const struct seize *s, pid_t pid)

@@ -27,27 +27,14 @@ static void note_ranges(struct dump *d, const struct gpu_proc *p, const struct d
 	e->n_range_start = e->n_range_len = n;
 }
 
-/* All of it lies in the driver's buffers, which may have become one mapping. */
-static bool is_buffer(const struct prefault *p, const VmaEntry *v)
-{
-	uint64_t at_va = v->start, before_va;
-
-	do {
-		before_va = at_va;
-		for (size_t i = 0; i < p->n; i++)
-			if (at_va >= p->buffer[i].start_va && at_va < p->buffer[i].start_va + p->buffer[i].len)
-				at_va = p->buffer[i].start_va + p->buffer[i].len;
-	} while (at_va != before_va && at_va < v->end);
-	return at_va >= v->end;
-}
-
-/* The advice on them is ours. */
+/* The advice on the driver's buffer is ours. */
 static void take_back_advice(const struct gpu_proc *p, const struct snap_task *t)
 {
-	for (size_t i = 0; p->prefault.n && i < t->mm->n_vmas; i++) {
+	for (size_t i = 0; p->prefault.start_va && i < t->mm->n_vmas; i++) {
+		uint64_t end = p->prefault.start_va + p->prefault.len;
 		VmaEntry *v = t->mm->vmas[i];
 
-		if (v->has_madv && is_buffer(&p->prefault, v)) {
+		if (v->start >= p->prefault.start_va && v->end <= end && v->has_madv) {
 			v->madv &= ~(UINT64_C(1) << MADV_HUGEPAGE);
 			v->has_madv = v->madv != 0;
 		}
@@ -63,7 +50,7 @@ static void note_gpus(struct dump *d, const struct gpu_proc *p, struct json_obje
 	for (size_t i = 0; i < n; i++) {
 		struct json_object *gpu = json_object_array_get_idx(gpus, i), *uuid, *minor;
 		int64_t number = json_object_object_get_ex(gpu, "minor", &minor) ? json_object_get_int64(minor) : -1;
-		bool used = number >= 0 && number < 64 && p->minors >> number & 1;
+		bool used = number >= 0 && number < 64 && p->traces.minors >> number & 1;
 
 		if ((used || n == 1) && json_object_object_get_ex(gpu, "uuid", &uuid))
 			e->gpu[e->n_gpu++] = arena_strdup(d->kinds.a, json_object_get_string(uuid));

@@ -24,11 +24,20 @@ static VmaEntry *add_vma(struct dump *d, MmEntry *mm, uint64_t start, uint64_t e
 	return v;
 }
 
+/* Of an heir's GPU the addresses stay taken, as the driver keeps them in its own checkpoint. */
+static bool is_reserve(const struct dump_task *t, const struct map *m)
+{
+	return t->gpu_heir && !strncmp(m->name, "/dev/nvidia", 11);
+}
+
 static int dump_map(struct dump *d, struct dump_task *t, const struct map *m)
 {
+	const struct map reserve = { .start_va = m->start_va, .end_va = m->end_va, .name = "" };
 	VmaEntry *v = add_vma(d, mm_of(d, t->t), m->start_va, m->end_va);
 	int covered;
 
+	if (is_reserve(t, m))
+		m = &reserve;
 	v->prot = (uint32_t)m->prot;
 	v->pgoff = m->file_off;
 	for (size_t i = 0; kind_mems[i]; i++)

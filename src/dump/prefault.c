@@ -28,7 +28,7 @@
 
 enum { THREADS = 16, PAGES = 32 };
 
-/* From this length on it is a buffer; a huge page; what is left to others; its mmap() comes soon, the next one, too. */
+/* From this length on it is the buffer; a huge page; what is left to others; its mmap() comes at once. */
 static const uint64_t LEAST = 32 << 20, HUGE = 2 << 20, SPARE = UINT64_C(1) << 30, WATCH_NS = 2000000000u;
 
 static const uint64_t PATIENCE_NS = 10000000000u;
@@ -59,14 +59,14 @@ static void *touch(void *arg)
 	return NULL;
 }
 
-static void touch_all(pid_t pid, const struct prefault_buffer *b)
+static void touch_all(const struct prefault *p)
 {
-	struct touching t = { .pid = pid, .end_va = b->start_va + b->len };
+	struct touching t = { .pid = p->task->pid, .end_va = p->start_va + p->len };
 	const long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	pthread_t threads[THREADS];
 	size_t n = 0;
 
-	t.next_va = (b->start_va + HUGE - 1) & ~(HUGE - 1);
+	t.next_va = (p->start_va + HUGE - 1) & ~(HUGE - 1);
 	while (n < THREADS && (long)n < cpus && !pthread_create(&threads[n], NULL, touch, &t))
 		n++;
 	for (size_t i = 0; i < n; i++)
@@ -93,21 +93,21 @@ static int find_vdso(int proc_fd, uint64_t *ret_va, uint64_t *ret_len)
 }
 
 /* By the leader, which stands: the lock is free now. */
-static int advise(const struct seize_task *task, const struct prefault_buffer *b)
+static int advise(const struct prefault *p)
 {
-	const uint64_t args[6] = { b->start_va, b->len, MADV_HUGEPAGE };
+	const uint64_t args[6] = { p->start_va, p->len, MADV_HUGEPAGE };
 	struct user_regs_struct home = { 0 }, after = { 0 };
 	uint64_t mask = 0, vdso_va = 0, vdso_len = 0;
-	pid_t tid = task->tids[0];
+	pid_t tid = p->task->tids[0];
 	struct ledge ledge;
-	int err = find_vdso(task->proc_fd, &vdso_va, &vdso_len), err2;
+	int err = find_vdso(p->task->proc_fd, &vdso_va, &vdso_len), err2;
 
 	if (err >= 0)
 		err = ptrace_get_regs(tid, &home);
 	if (err >= 0)
 		err = ptrace_get_sigmask(tid, &mask);
 	if (err >= 0)
-		err = ledge_put(task->proc_fd, vdso_va, vdso_len, &home, mask, &ledge);
+		err = ledge_put(p->task->proc_fd, vdso_va, vdso_len, &home, mask, &ledge);
 	if (err < 0)
 		return err;
 	err = ptrace_call(tid, &home, ledge.call_va, SYS_madvise, args, trace_now_ns() + PATIENCE_NS, &after);
@@ -121,19 +121,18 @@ static int advise(const struct seize_task *task, const struct prefault_buffer *b
 	return err < 0 ? err : err2;
 }
 
-static void fill(const struct prefault *p, const struct prefault_buffer *b)
+static void fill(struct prefault *p)
 {
-	pid_t pid = p->task->pid;
 	uint64_t from = trace_now_ns();
 
-	if (advise(p->task, b) < 0) {
-		log_warn("task %d: %s: the driver's buffer gets small pages", pid, err_text());
+	if (advise(p) < 0) {
+		log_warn("task %d: %s: the driver's buffer gets small pages", p->task->pid, err_text());
 		return;
 	}
-	touch_all(pid, b);
-	trace_span("populate the driver's buffer", pid, pid, from, trace_now_ns(), b->len);
-	log_info("task %d: populated %lu MiB of the driver's buffer with huge pages in %.1f ms", pid,
-		 (unsigned long)(b->len >> 20), (double)(trace_now_ns() - from) / 1e6);
+	touch_all(p);
+	trace_span("populate the driver's buffer", p->task->pid, p->task->pid, from, trace_now_ns(), p->len);
+	log_info("task %d: populated %lu MiB of the driver's buffer with huge pages in %.1f ms", p->task->pid,
+		 (unsigned long)(p->len >> 20), (double)(trace_now_ns() - from) / 1e6);
 }
 
 /* --- the driver's thread ---------------------------------------------------------------------------- */
@@ -172,23 +171,20 @@ static int at_entry(struct prefault *p, const struct __ptrace_syscall_info *s)
 		     (a[3] & wanted) == wanted && fits(a[1]);
 	if (!p->in_mmap)
 		return 0;
-	p->buffer[p->n].len = a[1];
+	p->len = a[1];
 	p->flags = a[3];
 	return set_flags(p->tid, p->flags & ~(uint64_t)MAP_POPULATE);
 }
 
 static int at_exit(struct prefault *p, const struct __ptrace_syscall_info *s)
 {
-	struct prefault_buffer *b = &p->buffer[p->n];
 	int err = set_flags(p->tid, p->flags);
 
-	p->in_mmap = false;
+	p->in_mmap = p->watching = false;
 	if (err < 0 || s->exit.is_error)
 		return err;
-	b->start_va = (uint64_t)s->exit.rval;
-	p->watching = ++p->n < PREFAULT_MOST;
-	fill(p, b);
-	p->until_ns = trace_now_ns() + WATCH_NS; /* for the next one */
+	p->start_va = (uint64_t)s->exit.rval;
+	fill(p);
 	return 0;
 }
 

@@ -2,11 +2,10 @@
 /*
  * Huge pages for the memory into which the driver copies what was on the GPU, without a system-wide setting.
  *
- * The driver makes a large private mapping (one for each GPU) with MAP_POPULATE: the kernel fills it with 4 KiB pages,
- * in one thread, and holds the lock that an madvise() from elsewhere would need. That is half of the time of a
- * checkpoint. So its thread, our tracee, is watched; such an mmap() loses its MAP_POPULATE, behind it the process's
- * leader is made to advise huge pages, and the engine's own threads touch each of them once. Only then the driver
- * goes on.
+ * The driver makes one large private mapping with MAP_POPULATE: the kernel fills it with 4 KiB pages, in one thread,
+ * and holds the lock that an madvise() from elsewhere would need. That is half of the time of a checkpoint. So its
+ * thread, our tracee, is watched up to that mmap(), which loses its MAP_POPULATE; behind it the process's leader is
+ * made to advise huge pages, and the engine's own threads touch each of them once. Only then the driver goes on.
  */
 #ifndef DUMP_PREFAULT_H
 #define DUMP_PREFAULT_H
@@ -15,8 +14,6 @@
 
 #include "kern/seize.h"
 
-enum { PREFAULT_MOST = 64 };
-
 struct prefault {
 	const struct seize_task *task;
 	pid_t tid;              /* the driver's thread */
@@ -24,10 +21,7 @@ struct prefault {
 	bool in_mmap;           /* in the one that makes the buffer, changed by us */
 	uint64_t flags;         /* what it had asked for */
 	uint64_t until_ns;      /* so long it is watched */
-	struct prefault_buffer {
-		uint64_t start_va, len;
-	} buffer[PREFAULT_MOST + 1]; /* the first n are there; the next is what the mmap() will make */
-	size_t n;
+	uint64_t start_va, len; /* the buffer, once it is there */
 };
 
 /* Whether the thread is to be watched: it has to be let run up to its system calls then. */

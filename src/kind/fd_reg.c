@@ -56,13 +56,31 @@ static bool reg_match(const struct fd_facts *f)
 	       (type == S_IFCHR && !is_tty(f->st.st_rdev));
 }
 
+static bool is_gpu(const char *path)
+{
+	return !strncmp(path, "/dev/nvidia", 11);
+}
+
+/* A child that a CUDA process has forked can only close its descriptors: they come back as mere names. */
+static int gpu_dump(struct dumping *d, const struct fd_facts *f, FileEntry *e)
+{
+	int err;
+
+	if (!f->gpu_heir)
+		return err_say(ENOTSUP, "%s is open, and the driver's checkpoint does not cover it (OpenGL, Vulkan, NVML, or a "
+			       "descriptor of a CUDA process outside of the tree): it must be closed before the dump", f->link);
+	err = reg_file_dump(d, f, e->id, &e->reg);
+	if (err >= 0)
+		e->reg->flags |= O_PATH;
+	return err;
+}
+
 static int reg_dump(struct dumping *d, const struct fd_facts *f, FileEntry *e)
 {
 	mode_t type = f->st.st_mode & S_IFMT;
 
-	if (!strncmp(f->link, "/dev/nvidia", 11))
-		return err_say(ENOTSUP, "%s is open, and the driver's checkpoint does not cover it (a descriptor inherited "
-			       "from a CUDA process, OpenGL, Vulkan, NVML): it must be closed before the dump", f->link);
+	if (is_gpu(f->link) && !(f->flags & O_PATH))
+		return gpu_dump(d, f, e);
 	if (!(f->flags & O_PATH) && (type == S_IFBLK || (type == S_IFCHR && !is_stateless(f->st.st_rdev))))
 		return err_say(ENOTSUP, "%s (%s %u:%u) is not supported yet", f->link, file_place_type(type),
 			       major(f->st.st_rdev), minor(f->st.st_rdev));
@@ -90,6 +108,9 @@ static int reg_check(struct restoring *r, const FileEntry *e)
 		return link_remap_check(r, row);
 	if (row)
 		return err_say(ENOTSUP, "%s: a file of a task that had ended is not supported yet", e->reg->name);
+	if (is_gpu(e->reg->name) && access(e->reg->name, F_OK) < 0)
+		return err_say(ENOENT, "%s, which a child of a CUDA process has inherited open, is not in this machine",
+			       e->reg->name);
 	return proc_file_is(e->reg) ? proc_file_check(r, e->reg) : reg_file_check(e->reg->name, e->reg);
 }
 

@@ -68,6 +68,7 @@ struct dump_task {
 	size_t nmaps;
 	struct dump_thread *threads; /* [0] is the leader */
 	size_t nthreads;
+	bool gpu_heir;        /* what it has of /dev/nvidia* is of no use to it: it came with a fork */
 };
 
 struct dump_thread {
@@ -91,6 +92,7 @@ struct fd_facts {
 	uint64_t pos;
 	int32_t mnt_id;
 	long fs_magic;        /* statfs f_type, 0 when unknown */
+	bool gpu_heir;        /* of a task that is one */
 };
 
 /*

@@ -54,37 +54,29 @@ static int do_lock(unsigned timeout_ms)
 	return OK;
 }
 
-/* What is on one GPU goes into one private mapping; its addresses stay reserved. */
-static int backup_make(int gpu)
+/* Device memory goes into one private mapping; its addresses stay reserved. */
+static int do_checkpoint(void)
 {
 	size_t len = 0;
 
 	for (int i = 0; i < ALLOCS; i++)
-		if (stub.alloc[i].at && stub.alloc[i].gpu == gpu) {
+		if (stub.alloc[i].at) {
 			stub.alloc[i].offset = len;
 			len += stub.alloc[i].len;
 		}
-	stub.backup_len[gpu] = len ? len : 4096;
-	stub.backup[gpu] = mmap(NULL, stub.backup_len[gpu], PROT_READ | PROT_WRITE,
-				MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0); /* at once, as with driver 580 */
-	if (stub.backup[gpu] == MAP_FAILED)
+	stub.backup_len = len ? len : 4096;
+	stub.backup = mmap(NULL, stub.backup_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,
+			   -1, 0); /* populated at once, as with driver 580 */
+	if (stub.backup == MAP_FAILED)
 		return OUT_OF_MEMORY;
 	for (int i = 0; i < ALLOCS; i++) {
 		struct alloc *a = &stub.alloc[i];
 
-		if (!a->at || a->gpu != gpu)
+		if (!a->at)
 			continue;
-		memcpy((char *)stub.backup[gpu] + a->offset, (void *)a->at, a->len);
+		memcpy((char *)stub.backup + a->offset, (void *)a->at, a->len);
 		mmap((void *)a->at, a->len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 	}
-	return OK;
-}
-
-static int do_checkpoint(void)
-{
-	for (int i = 0; i < stub.n_gpus; i++)
-		if (backup_make(i))
-			return OUT_OF_MEMORY;
 	pieces_let_go();
 	devs_close();
 	stub.state = CHECKPOINTED;
@@ -135,12 +127,11 @@ static int do_restore(const struct order *o)
 		if (a->at)
 			r = a->piece ? pieces_restore(a) : mem_map(a->at, a->len, &a->at);
 		if (a->at && r == OK)
-			memcpy((void *)a->at, (char *)stub.backup[a->gpu] + a->offset, a->len);
+			memcpy((void *)a->at, (char *)stub.backup + a->offset, a->len);
 	}
 	if (r != OK)
 		return r;
-	for (int i = 0; i < stub.n_gpus; i++)
-		munmap(stub.backup[i], stub.backup_len[i]);
+	munmap(stub.backup, stub.backup_len);
 	devs_open();
 	stub.state = LOCKED;
 	return OK;

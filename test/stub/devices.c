@@ -30,32 +30,40 @@ void uuid_of(int number, uint8_t uuid[16])
 	uuid[15] = (uint8_t)number;
 }
 
-static int dev_open(const char *name)
+static void dev_open(int i, const char *name)
 {
 	char path[32];
 	int fd;
 
 	snprintf(path, sizeof(path), "/dev/%s", name);
 	fd = open(path, O_RDWR | O_CLOEXEC);
-	return fd >= 0 ? fd : memfd_create(path, MFD_CLOEXEC);
+	stub.dev_map[i] = fd < 0 ? MAP_FAILED : mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fd, 0);
+	stub.dev_fd[i] = fd >= 0 ? fd : memfd_create(path, MFD_CLOEXEC);
+}
+
+static void dev_close(int i)
+{
+	close(stub.dev_fd[i]);
+	if (stub.dev_map[i] != MAP_FAILED)
+		munmap(stub.dev_map[i], 4096);
 }
 
 void devs_open(void)
 {
 	char name[16];
 
-	stub.dev_fd[GPUS] = dev_open("nvidiactl");
+	dev_open(GPUS, "nvidiactl");
 	for (int i = 0; i < stub.n_gpus; i++) {
 		snprintf(name, sizeof(name), "nvidia%d", i);
-		stub.dev_fd[i] = dev_open(name);
+		dev_open(i, name);
 	}
 }
 
 void devs_close(void)
 {
-	close(stub.dev_fd[GPUS]);
+	dev_close(GPUS);
 	for (int i = 0; i < stub.n_gpus; i++)
-		close(stub.dev_fd[i]);
+		dev_close(i);
 }
 
 FREE_CALL(cuDriverGetVersion, (int *version), {

@@ -17,10 +17,10 @@
  * A new group of calls is one more file; what it allocates becomes rows of stub.alloc.
  *
  * What dump must see is as with the real driver. While a process has its GPU, it has descriptors that cannot be
- * dumped (/dev/nvidiactl and /dev/nvidiaN where a test has made such files, else memfds of these names). Checkpointed,
- * it is an ordinary process with an eventfd, a pipe, one listening socket, and a private mapping for each GPU that
- * holds its memory. That socket's name has the PID in it, so the restored process is found as the old one was. The restore
- * thread does all the work: while it cannot run, callers hang.
+ * dumped, and a mapping of each (/dev/nvidiactl and /dev/nvidiaN where a test has made such files, else memfds of these
+ * names, which are not mapped). Checkpointed, it is an ordinary process with an eventfd, a pipe, one listening socket,
+ * and one private mapping that holds the memory of all its GPUs. That socket's name has the PID in it, so the restored
+ * process is found as the old one was. The restore thread does all the work: while it cannot run, callers hang.
  *
  * Environment:
  *   STUB_CUDA_GPUS    numbers that become GPUs with UUIDs made of them, "1,2" (default "1"); from 100 on another chip
@@ -66,12 +66,14 @@ extern struct stub {
 	int ready, state, closed, inside; /* closed: no call may enter; inside: that many are */
 	int n_gpus, number[GPUS], primary_refs[GPUS];
 	size_t mem_len, taken[GPUS];
-	int dev_fd[GPUS + 1], event_fd, pipe_fd[2], listen_fd;
+	int dev_fd[GPUS + 1];
+	void *dev_map[GPUS + 1];
+	int event_fd, pipe_fd[2], listen_fd;
 	pid_t restore_tid;
 	struct ctx ctx[CTXS], primary[GPUS];
 	struct alloc alloc[ALLOCS];
-	void *backup[GPUS]; /* one mapping for each GPU, as with driver 580 */
-	size_t backup_len[GPUS];
+	void *backup;
+	size_t backup_len;
 	int lost; /* imported memory was mapped at the checkpoint: it cannot be restored */
 } stub;
 

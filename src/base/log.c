@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/text.h"
+
 static enum log_level max_level = LOG_WARN;
 static int log_fd = -1;
 static struct timespec born;
@@ -45,7 +47,7 @@ void log_line(enum log_level level, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(line + head, sizeof(line) - head - 1, fmt, ap);
 	va_end(ap);
-	len = strlen(line);
+	len = strlen(text_tame(line));
 	line[len++] = '\n';
 	if (write(log_fd >= 0 ? log_fd : STDERR_FILENO, line, len) < 0)
 		return; /* a log that cannot be written must not stop the work */
@@ -54,7 +56,7 @@ void log_line(enum log_level level, const char *fmt, ...)
 		va_start(ap, fmt);
 		vsnprintf(line + len, sizeof(line) - len - 1, fmt, ap);
 		va_end(ap);
-		len = strlen(line);
+		len = strlen(text_tame(line));
 		line[len++] = '\n';
 		if (write(STDERR_FILENO, line, len) < 0)
 			return;

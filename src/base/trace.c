@@ -46,11 +46,11 @@ static void put_event(const char *start)
 	first = false;
 }
 
-/* Names come from the host (comm, paths): what JSON cannot hold bare becomes '?'. */
+/* Names come from the host (comm, paths): what JSON cannot hold bare, and what is not ASCII, becomes '?'. */
 static void put_name(const char *s)
 {
 	for (; *s; s++)
-		fputc(*s == '"' || *s == '\\' || (unsigned char)*s < 0x20 ? '?' : *s, out);
+		fputc(*s == '"' || *s == '\\' || *s < ' ' || *s == 0x7f ? '?' : *s, out);
 }
 
 void trace_span(const char *name, int pid, int tid, uint64_t from_ns, uint64_t to_ns, uint64_t bytes)

@@ -4,10 +4,11 @@
 #include <stdio.h>
 
 #include "cli/show.h"
+#include "img/img_json.h"
 
 static void add_text(struct json_object *o, const char *key, const char *text)
 {
-	json_object_object_add(o, key, json_object_new_string(text));
+	json_object_object_add(o, key, img_json_text(text));
 }
 
 static void add_number(struct json_object *o, const char *key, uint64_t n)

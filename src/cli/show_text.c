@@ -12,13 +12,19 @@
 
 enum { SAFE_LEN = 512, BYTES_LEN = 16, INDENT_MOST = 20, LINE = 100 };
 
+/* Also the control characters U+0080 to U+009F. */
+static bool is_control(const unsigned char *s)
+{
+	return *s < ' ' || *s == 0x7f || (*s == 0xc2 && s[1] >= 0x80 && s[1] < 0xa0);
+}
+
 /* s with its control characters as \xNN, cut to what buf takes. */
 static const char *safe(char buf[static SAFE_LEN], const char *s)
 {
 	size_t o = 0;
 
 	for (; *s && o < SAFE_LEN - 5; s++) {
-		if ((unsigned char)*s < ' ' || *s == 0x7f)
+		if (is_control((const unsigned char *)s))
 			o += (size_t)snprintf(buf + o, SAFE_LEN - o, "\\x%02x", (unsigned char)*s);
 		else
 			buf[o++] = *s;

@@ -41,7 +41,7 @@ static size_t utf8_len(const unsigned char *s)
 	return len;
 }
 
-static struct json_object *text(const char *s)
+struct json_object *img_json_text(const char *s)
 {
 	const unsigned char *p = (const unsigned char *)s;
 	auto_free char *out = malloc(2 * strlen(s) + 1);
@@ -98,7 +98,7 @@ static struct json_object *value(const ProtobufCFieldDescriptor *f, const void *
 	case PROTOBUF_C_TYPE_ENUM:
 		return enum_name(f->descriptor, *(const int *)p);
 	case PROTOBUF_C_TYPE_STRING:
-		return text(*(char *const *)p);
+		return img_json_text(*(char *const *)p);
 	case PROTOBUF_C_TYPE_BYTES:
 		return base64(b->data, b->len);
 	case PROTOBUF_C_TYPE_MESSAGE:

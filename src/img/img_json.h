@@ -17,4 +17,7 @@ struct json_object *img_to_json(const ProtobufCMessage *msg);
 /* {"image": "pipes-data", "entries": [{..., "_payload": base64}]}; a long payload is shown as "_payload_len". */
 struct json_object *img_msgs_to_json(const struct img_type *t, const struct img_msgs *all);
 
+/* A string as such; always valid UTF-8. */
+struct json_object *img_json_text(const char *s);
+
 #endif

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/text.h"
+
 enum { PIECE = 32, LINE = 64 };
 
 static size_t labels_len(const struct prog_space *s)
@@ -181,6 +183,8 @@ static const char *const op_name[] = {
 
 static void print_rec(const struct prog_space *s, const struct prog_rec *r, uint64_t va, int indent)
 {
+	char label[256];
+
 	printf("%*s%06" PRIx64 "  %-9s", indent, "", va - s->base_va,
 	       r->op < sizeof(op_name) / sizeof(*op_name) ? op_name[r->op] : "?");
 	if (r->op == OP_SYSCALL)
@@ -191,7 +195,8 @@ static void print_rec(const struct prog_space *s, const struct prog_rec *r, uint
 		if (i <= last)
 			printf(" %s0x%" PRIx64, r->ref & (1u << i) ? "@" : "", r->arg[i]);
 	}
-	printf("  ; %s\n", prog_label_of(s, va));
+	snprintf(label, sizeof(label), "%s", prog_label_of(s, va));
+	printf("  ; %s\n", text_tame(label));
 }
 
 void prog_print(const struct prog_space *s, uint64_t start_va, int indent)

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/progress.h"
 #include "base/stage.h"
+#include "base/text.h"
 #include "page/chunk.h"
 #include "restore/heritage.h"
 
@@ -29,9 +30,10 @@ static const char *role(const struct rtask *k)
 
 static void print_task(const struct restore *r, const struct rtask *k, int depth)
 {
-	char text[32];
+	char text[32], what[64];
 
-	printf("  %*s%d %s", depth * 2, "", k->pid, role(k));
+	snprintf(what, sizeof(what), "%s", role(k));
+	printf("  %*s%d %s", depth * 2, "", k->pid, text_tame(what));
 	if (k->sid == k->pid)
 		printf(", new session");
 	else if (k->pgid == k->pid)

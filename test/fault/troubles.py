@@ -3,10 +3,13 @@
 die. Each time: exit code 1, one sentence, the target unharmed or nothing left behind; and once the trouble is over,
 the same images restore."""
 import ctypes
+import json
 import os
 import random
+import re
 import shutil
 import signal
+import subprocess
 import time
 
 import box
@@ -213,6 +216,49 @@ def size_limit():
     check(not os.path.exists('images/inventory.img'), 'images that were cut look complete')
     kinds.same(before, 'a dump cut by a limit')
     kinds.passes(pid, 'after a dump cut by a limit')
+
+
+# --- names ----------------------------------------------------------------------------------------------------------
+
+WILD = '''
+import ctypes, time
+ctypes.CDLL(None).prctl(15, b"\\x1b[31m\\n\\"\\\\\\xff\\xc2\\x9b", 0, 0, 0)
+f = open(b"a\\x1b[2J\\n\\"\\\\\\xff\\t\\x7f", "w")
+open("up", "w")
+time.sleep(1000)
+'''
+
+
+@case('wild names')
+def wild_names():
+    """Names that would paint the terminal, break a line or are no UTF-8: text has no control characters, JSON is JSON."""
+    with open('wild.py', 'w') as f:
+        f.write(WILD)
+    pid = box.spawn([box.PYTHON, 'wild.py'])
+    box.until(lambda: os.path.exists('up'))
+    box.must(box.thaw('dump', 'images', '-t', pid, '--trace', 'dump.json'))
+    box.wait_gone(pid)
+
+    def said(*words):
+        r = subprocess.run([box.THAW, *words], capture_output=True)
+        text = r.stdout + r.stderr
+        painting = re.search(rb'[\x00-\x09\x0b-\x1f\x7f]|\xc2[\x80-\x9f]', text)
+        check(words[0] == 'show' and text.startswith(b'{') or not painting, f'thaw {words}: control characters: {text}')
+        return r.returncode, r.stdout, r.stderr
+
+    check(json.loads(said('show', 'images', '--json')[1])['tasks'][0]['pid'] == pid, 'show --json')
+    json.loads(said('show', f'images/core-{pid}.img')[1])
+    check(said('show', 'images')[1].count(b'\\x1b[2J\\x0a') == 1, 'the name is not shown')
+    check(said('plan', 'images', '--pie')[1].count(b'?[31m?'), 'the plan')
+    said('restore', '-d', '-D', 'images', '--trace', 'restore.json')
+    box.kill_all()
+    for f in ('dump.json', 'restore.json'):
+        with open(f, encoding='ascii') as f:
+            check(all('ph' in e and 'pid' in e and 'name' in e for e in json.load(f)), f'{f.name} is no timeline')
+    os.unlink(b'a\x1b[2J\n"\\\xff\t\x7f')
+    code, _, err = said('restore', '-d', '-D', 'images')
+    check(code == 1 and len(err.splitlines()) == 1 and b'No such file' in err, f'{err}')
+    box.nothing_left('a restore without a file')
 
 
 # --- options --------------------------------------------------------------------------------------------------------

@@ -19,6 +19,8 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 
+enum { CPU_SETS = 8 }; /* 8192 CPUs: the most that Linux can be built for */
+
 /* Reads a file of a group as text, which is empty if it cannot be read. */
 static void read_text(int group, const char *name, char *text, size_t len)
 {
@@ -119,10 +121,10 @@ unsigned cpus_usable(void)
 	auto_close int root = open("/sys/fs/cgroup", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	auto_free char *own = NULL;
 	unsigned cpus = 1, quota = 0;
-	cpu_set_t set;
+	cpu_set_t set[CPU_SETS]; /* the kernel refuses one that does not hold all that it may ever have */
 
-	if (!sched_getaffinity(0, sizeof(set), &set))
-		cpus = (unsigned)CPU_COUNT(&set);
+	if (!sched_getaffinity(0, sizeof(set), set))
+		cpus = (unsigned)CPU_COUNT_S(sizeof(set), set);
 	if (root >= 0 && io_slurp(AT_FDCWD, "/proc/self/cgroup", &own) > 0)
 		quota = cpus_quota(root, own);
 	return quota && quota < cpus ? quota : cpus;

@@ -40,19 +40,14 @@ static void count_bytes(struct restore *r)
 		r->shmem_bytes += snap_chain_bytes(&s->shmem[i]->pages);
 }
 
-/* How many page workers this machine and this image deserve. */
-static uint32_t choose_workers(const struct restore *r)
+uint32_t fill_workers_choose(uint64_t bytes, int asked, unsigned cpus)
 {
-	uint64_t bytes = r->fill_bytes + r->shmem_bytes;
-	int asked = r->kinds.opts->parallel_restore;
-	uint32_t cpus, most;
+	uint32_t most = bytes < LARGE ? 4 : cpus / 2 > 16 ? cpus / 2 : 16;
 
 	if (asked == OPTS_SERIAL || bytes < SERIAL_BELOW)
 		return 0;
 	if (asked > 0)
 		return (uint32_t)asked < LAYOUT_WORKERS ? (uint32_t)asked : LAYOUT_WORKERS;
-	cpus = cpus_usable();
-	most = bytes < LARGE ? 4 : cpus / 2 > 16 ? cpus / 2 : 16;
 	most = most < LAYOUT_WORKERS ? most : LAYOUT_WORKERS;
 	return cpus < most ? cpus : most;
 }
@@ -62,7 +57,8 @@ void fill_plan(struct restore *r)
 	count_bytes(r);
 	r->fills = arena_alloc(r->kinds.a, r->snap->ntasks * sizeof(struct pie_fill *));
 	r->huge_pages = feature_has(FEATURE_THP); /* without, moving would only cost */
-	r->workers = choose_workers(r);
+	r->workers = fill_workers_choose(r->fill_bytes + r->shmem_bytes, r->kinds.opts->parallel_restore,
+					 cpus_usable());
 	if (r->workers)
 		log_info("parallel page restore with %u workers", r->workers);
 	else

@@ -60,6 +60,8 @@ int restore_stage_assemble(void *ctx) must_check;
 /* fill.c: contents of private memory. */
 /* Counts the bytes and chooses the number of workers for the whole tree; logs the choice. */
 void fill_plan(struct restore *r);
+/* How many page workers so many bytes deserve on a machine of so many CPUs. asked: --parallel-restore, 0: not asked. */
+uint32_t fill_workers_choose(uint64_t bytes, int asked, unsigned cpus);
 /* The most page workers a task with so many bytes to fill may have; 0: it fills them itself. */
 uint32_t fill_workers(const struct restore *r, uint64_t bytes);
 /* How many of all workers those bytes are worth, at least one. */

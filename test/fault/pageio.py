@@ -34,8 +34,8 @@ def dumped():
     return pid, before
 
 
-def restored(images, mode, fill, **kw):
-    return box.thaw('restore', images, '-d', '-W', '.', f'--page-io={mode}', *box.FILL[fill], **kw)
+def restored(images, mode, fill, *options, **kw):
+    return box.thaw('restore', images, '-d', '-W', '.', f'--page-io={mode}', *box.FILL[fill], *options, **kw)
 
 
 def log(images='images'):
@@ -301,3 +301,43 @@ def no_cachestat():
 
 
 case_add('page io/no cachestat', no_cachestat, limit=60)
+
+
+# --- pages that are punched out of the images -------------------------------------------------------------------------
+
+def blocks():
+    return sum(os.stat(f'disk/images/{n}').st_blocks * 512 for n in os.listdir('disk/images') if n.startswith('pages-'))
+
+
+def freed():
+    """--auto-dedup leaves of the pages what the serial path leaves, in every mode; nearly nothing."""
+    pid, _ = dumped()
+    left = {}
+    with disk():
+        for mode, fill in WAYS:
+            box.must(box.run(['rm', '-r', 'disk/images']))
+            box.must(box.run(['cp', '-r', 'images', 'disk']))
+            drop()
+            box.must(restored('disk/images', mode, fill, '--auto-dedup'))
+            left[mode, fill] = blocks()
+            kinds.passes(pid, f'{mode}, {fill}')
+            kinds.put_back()
+    least = left['read', 'serial']
+    check(least < 1 << 20 and all(n <= least for n in left.values()), f'bytes on the disk: {left}')
+
+
+case_add('page io/pages freed', freed, limit=120)
+
+
+def not_freed(fill):
+    """Images that cannot be punched restore all the same, and it is said."""
+    pid, _ = dumped()
+    before = os.stat(f'images/{pages_name()}').st_blocks
+    r = box.must(restored('images', 'auto', fill, '--auto-dedup', preexec_fn=seccomp.deny(seccomp.FALLOCATE, errno.EOPNOTSUPP)))
+    check('could not be freed' in log(), f'the log says nothing of it: {r}')
+    check(os.stat(f'images/{pages_name()}').st_blocks == before, 'they were freed')
+    kinds.passes(pid, 'restored')
+
+
+for fl in box.FILL:
+    case_add(f'page io/pages not freed, {fl}', functools.partial(not_freed, fl))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images that build upon older ones: a program (pages.c) changes its memory in every way between pre-dumps and dumps,
 and every word must be right after a restore from the chain."""
+import errno
 import functools
 import json
 import os
@@ -11,6 +12,7 @@ import signal
 import time
 
 import box
+import filter as seccomp
 from box import check
 from case import case, case_add
 
@@ -347,6 +349,20 @@ def refused():
     dump(pid, 2)
     check(stats('images/2')[1] > 1000, 'hardly anything was left to the parent')
     restored(pid, 2, digest)
+    box.kill_all()
+
+
+@case('incremental/tracker not trusted')
+def not_trusted():
+    """Where the self-test of tracking fails, for whichever reason, nothing is tracked, and nothing is written."""
+    pid = start()
+    for nr, err, more in ((seccomp.USERFAULTFD, errno.EPERM, {}), (seccomp.USERFAULTFD, errno.ENOSYS, {}),
+                          (seccomp.IOCTL, errno.ENOTTY, {'arg': 1, 'equal': 0xc0606610})):  # PAGEMAP_SCAN
+        for line in (['pre-dump'], ['dump', '--leave-running', '--track-mem']):
+            deny = seccomp.deny(nr, err, **more)
+            box.refused(box.run([box.THAW, *line, '-D', 'images', '-t', str(pid)], preexec_fn=deny), 'cannot be trusted')
+            check(not os.path.exists('images/inventory.img') and not keepers(), 'images or a keeper')
+    do(pid, 'change')
     box.kill_all()
 
 

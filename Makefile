@@ -22,7 +22,7 @@ OBJ      := $(SRC:src/%.c=$(B)/%.o) $(PB_C:.c=.o)
 PIE_OBJ  := $(patsubst src/%,$(B)/%.o,$(basename $(PIE_SRC)))
 LIB_OBJ  := $(patsubst src/%,$(B)/%.o,$(basename $(wildcard src/preload/*.c src/preload/*.S)))
 
-.PHONY: all help deps check unit demo lint man clean
+.PHONY: all help deps check unit demo lint man install clean
 .SECONDARY:
 all: $(B)/thaw $(B)/libthaw-cuda.so
 
@@ -33,6 +33,7 @@ help:
 	@echo 'make check    all tests (root): unit, golden, kind, fault, real programs'
 	@echo 'make unit     unit tests alone, under ASan and UBSan (no root)'
 	@echo 'make lint     cppcheck and clang-tidy'
+	@echo 'make install  thaw, its library, man pages and the unit of the GPU agent, below PREFIX (/usr/local) in DESTDIR'
 	@echo 'make deps     install what the above need (Debian packages, root)'
 
 deps:
@@ -85,6 +86,16 @@ $(B)/preload/%.o: src/preload/%.S
 	$(CC) $(LIB_CFLAGS) -c -o $@ $<
 $(B)/libthaw-cuda.so: $(LIB_OBJ)
 	$(CC) -shared -Wl,-soname,libthaw-cuda.so,-z,now,-z,relro,-z,noexecstack -o $@ $^ -pthread
+
+PREFIX ?= /usr/local
+install: all man
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/thaw $(DESTDIR)$(PREFIX)/lib/systemd/system \
+		$(DESTDIR)$(PREFIX)/share/man/man1
+	install $(B)/thaw $(DESTDIR)$(PREFIX)/bin/
+	install -m644 $(B)/libthaw-cuda.so $(DESTDIR)$(PREFIX)/lib/thaw/
+	install -m644 $(MAN) $(DESTDIR)$(PREFIX)/share/man/man1/
+	sed 's:/usr/bin/thaw:$(PREFIX)/bin/thaw:' packaging/thaw-gpu-agent.service \
+		>$(DESTDIR)$(PREFIX)/lib/systemd/system/thaw-gpu-agent.service
 
 %/:
 	@mkdir -p $@

@@ -4,9 +4,11 @@
  *
  *   toll [MIB...]    allocates and frees blocks of these sizes (2 20 256 1024 4096), and makes calls that do nothing:
  *                    "alloc SIZE ..." for each: microseconds, minimum and median, of
- *                    cuMemAlloc and cuMemFree, in turn (each freed at once) and in a row (many held at once);
+ *                    cuMemAlloc and cuMemFree, in turn (each freed at once) and in a row (many held at once;
+ *                    then the driver may still have to clear what was freed before, which is in its time);
  *                    "call NAME NS": nanoseconds
- *   toll --parts [MIB...]   instead: each of the driver's calls that serving such a block takes
+ *   toll --parts [MIB...]   instead: each of the driver's calls that serving such a block takes, and all of them
+ *                    for blocks of several physical pieces
  *
  * The driver is opened at run time, so that nothing of CUDA's is needed to build this.
  */
@@ -16,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 typedef unsigned long long address;
 
@@ -101,14 +104,22 @@ static void say(const char *what, struct sample *s)
 	printf(" %s %.1f %.1f", what, s->us[0], s->us[n / 2]);
 }
 
+/* Until the driver has cleared what was freed, which it does when nobody waits. */
+static void rest(size_t len)
+{
+	usleep((useconds_t)(2000 + len / 20000));
+}
+
 static void in_turn(size_t len)
 {
 	struct sample alloc = { .n = 0 }, freed = { .n = 0 };
 
-	for (size_t i = 0; i < TIMES; i++) {
-		double t = now_us();
+	for (size_t i = 0; i < TIMES / 2; i++) {
 		address at;
+		double t;
 
+		rest(len);
+		t = now_us();
 		MUST(cu.cuMemAlloc_v2(&at, len));
 		note(&alloc, t);
 		t = now_us();
@@ -235,8 +246,10 @@ static void parts(size_t mib, int handles, int rdma, int once)
 	address at = 0;
 
 	for (size_t i = 0; i < TIMES; i++) {
-		double t = now_us();
+		double t;
 
+		rest(len);
+		t = now_us();
 		if (!once || !i) {
 			MUST(cu.cuMemAddressReserve(&at, room, 2 << 20, 0, 0));
 			note(&s[0], t);
@@ -254,12 +267,54 @@ static void parts(size_t mib, int handles, int rdma, int once)
 	printf(" us\n");
 }
 
+/* One block of n pieces, to which access is given at once. */
+static void block_make(size_t len, size_t n, address at, address *piece)
+{
+	struct kind kind = { .type = 1, .handles = 1, .location = 1 };
+	struct access access = { 1, 0, 3 };
+
+	for (size_t i = 0; i < n; i++) {
+		MUST(cu.cuMemCreate(&piece[i], len / n, &kind, 0));
+		MUST(cu.cuMemMap(at + i * (len / n), len / n, 0, piece[i], 0));
+	}
+	MUST(cu.cuMemSetAccess(at, len, &access, 1));
+}
+
+static void in_pieces(size_t mib, size_t n)
+{
+	struct sample make = { .n = 0 }, freed = { .n = 0 };
+	size_t len = mib << 20;
+	address at, piece[16];
+
+	MUST(cu.cuMemAddressReserve(&at, len, 2 << 20, 0, 0));
+	for (size_t i = 0; i < TIMES / 2; i++) {
+		double t;
+
+		rest(len);
+		t = now_us();
+		block_make(len, n, at, piece);
+		note(&make, t);
+		t = now_us();
+		MUST(cu.cuMemUnmap(at, len));
+		for (size_t k = 0; k < n; k++)
+			MUST(cu.cuMemRelease(piece[k]));
+		note(&freed, t);
+	}
+	MUST(cu.cuMemAddressFree(at, len));
+	printf("parts %zu MiB in %zu pieces:", mib, n);
+	say("alloc", &make);
+	say("free", &freed);
+	printf(" us\n");
+}
+
 static void every_kind(size_t mib)
 {
 	for (int handles = 0; handles < 2; handles++)
 		for (int rdma = 0; rdma < 2; rdma++)
 			parts(mib, handles, rdma, 1);
 	parts(mib, 1, 1, 0);
+	for (size_t n = 1; n <= 16 && mib / n >= 2; n *= 2)
+		in_pieces(mib, n);
 }
 
 static void start(void)

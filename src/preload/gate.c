@@ -2,39 +2,37 @@
 /*
  * The gate (gate.h): who is inside, and which stub stands for what.
  *
- * The order that makes it safe: a caller counts itself in and then reads `gate_closed`; the closer sets it and then
- * reads the counts, both with full barriers. So one of the two sees the other.
+ * The order that makes it safe: a caller says that it is inside and then reads `gate_closed`; the closer sets it and
+ * then looks who is inside. One of the two sees the other, if neither processor delays its store past its load; the
+ * closer sees to that for both.
  */
 #include "preload/gate.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <pthread.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "preload/gate_count.h"
+#include "preload/gate_place.h"
 
-enum { GROUPS = 64, HASH = 2 * GATE_STUBS, STUB_LEN = 16 };
+enum { HASH = 2 * GATE_STUBS, STUB_LEN = 16 };
 enum { OPEN, CLOSING, CLOSED };
-
-struct group {
-	_Alignas(64) int in;
-};
+/* LOOK_MS: so often it is asked whether a thread has ended inside: it tells nobody. */
+enum { DRAIN_NS = 10000000, LOOK_MS = 10 };
 
 /* Shared with gate_stubs.S. */
 extern const char gate_stubs[];
 __attribute__((visibility("hidden"))) void *gate_target[GATE_STUBS];
 __attribute__((visibility("hidden"))) int gate_closed;
-__attribute__((visibility("hidden"))) __thread int gate_inside;
-__attribute__((visibility("hidden"))) __thread int *gate_mine;
+__attribute__((visibility("hidden"))) __thread struct gate_place *gate_mine;
 __attribute__((visibility("hidden"))) void gate_wait(void);
 __attribute__((visibility("hidden"))) void gate_left(void);
 
-static struct group groups[GROUPS];
-static unsigned next_group;
 static int64_t until_ms; /* CLOSING: when it opens by itself */
 static int left; /* counts up when somebody leaves a closed gate */
 
@@ -83,19 +81,19 @@ static void closed_wait(int state)
 		futex_wake(&gate_closed);
 }
 
-/* A thread that found the gate closed, or has no group yet; comes back counted in, with the gate open. */
+/* A thread that found the gate closed, or has no place yet; comes back inside, with the gate open. */
 void gate_wait(void)
 {
 	if (!gate_mine)
-		gate_mine = &groups[__atomic_fetch_add(&next_group, 1, __ATOMIC_RELAXED) % GROUPS].in;
+		gate_mine = gate_place_take();
 	for (;;) {
 		int state;
 
-		__atomic_fetch_add(gate_mine, 1, __ATOMIC_SEQ_CST);
+		__atomic_store_n(&gate_mine->in, 1, __ATOMIC_SEQ_CST);
 		state = __atomic_load_n(&gate_closed, __ATOMIC_SEQ_CST);
 		if (state == OPEN)
 			return;
-		__atomic_fetch_sub(gate_mine, 1, __ATOMIC_SEQ_CST);
+		__atomic_store_n(&gate_mine->in, 0, __ATOMIC_SEQ_CST);
 		gate_left();
 		closed_wait(state);
 	}
@@ -107,26 +105,42 @@ void gate_left(void)
 	futex_wake(&left);
 }
 
-static bool gate_empty(void)
+/*
+ * All threads see what was stored before, and what they stored is seen. Where the kernel does not help, waiting does:
+ * no processor keeps a store to itself for long. A process that was restored has to register anew.
+ */
+static void all_agree(void)
 {
-	int in = 0;
+	const struct timespec drain = { .tv_nsec = DRAIN_NS };
+	int saved = errno;
 
-	for (size_t i = 0; i < GROUPS; i++)
-		in += __atomic_load_n(&groups[i].in, __ATOMIC_SEQ_CST);
-	return !in;
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) < 0) {
+		gate_prepare();
+		if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) < 0)
+			nanosleep(&drain, NULL);
+	}
+	errno = saved;
+}
+
+void gate_prepare(void)
+{
+	syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
 }
 
 int gate_close(unsigned timeout_ms)
 {
 	int64_t until = now_ms() + timeout_ms, rest;
 
+	if (gate_place_shared())
+		return -EUSERS;
 	__atomic_store_n(&until_ms, until, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&gate_closed, CLOSING, __ATOMIC_SEQ_CST);
+	all_agree();
 	while ((rest = until - now_ms()) > 0) {
 		int seen = __atomic_load_n(&left, __ATOMIC_SEQ_CST);
-		struct timespec most = { rest / 1000, rest % 1000 * 1000000 };
+		struct timespec most = { .tv_nsec = (rest < LOOK_MS ? rest : LOOK_MS) * 1000000 };
 
-		if (gate_empty())
+		if (gate_place_empty())
 			return 0;
 		futex_wait(&left, seen, &most);
 	}
@@ -150,11 +164,8 @@ void gate_open(void)
 
 void gate_forked(void)
 {
-	for (size_t i = 0; i < GROUPS; i++)
-		groups[i].in = 0;
-	if (gate_inside && gate_mine)
-		*gate_mine = 1;
-	gate_closed = 0;
+	gate_place_forked(gate_mine);
+	gate_closed = OPEN;
 	pthread_mutex_init(&stubs.lock, NULL);
 }
 

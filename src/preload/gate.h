@@ -4,11 +4,12 @@
  *
  * A thread that is stopped in the middle of a driver call may hold a lock of the driver, and then nobody can take the
  * program's GPU memory away, nor give it back. So every call of the driver goes through a stub (gate_stubs.S), which
- * counts the thread in and looks whether the gate is closed. Whoever closes it first sets the flag and then waits until
- * all counts are zero: from then on late callers wait *here*, where a dump may find them.
+ * says that the thread is inside and looks whether the gate is closed. Whoever closes it first sets the flag and then
+ * waits until nobody is inside: from then on late callers wait *here*, where a dump may find them.
  *
- * A count belongs to a group of threads, not to one, so that nothing has to happen when threads come and go; the groups
- * only keep threads from fighting over one cache line. A call costs about 10 ns.
+ * Each thread says so in a place of its own (gate_place.h), by plain stores: whoever closes the gate makes all
+ * processors agree instead (membarrier). A locked instruction behind a call that has just rung the GPU's doorbell
+ * would wait until that has crossed the bus, 400 ns; so a call costs a few.
  */
 #ifndef PRELOAD_GATE_H
 #define PRELOAD_GATE_H
@@ -27,7 +28,8 @@ bool gate_has(const void *at);
 size_t gate_count(void);
 
 /*
- * Lets nobody in any more and waits until all are out: -ETIMEDOUT, and open again, when that takes longer. Until
+ * Lets nobody in any more and waits until all are out: -ETIMEDOUT, and open again, when that takes longer; -EUSERS:
+ * there are more threads than can be watched. Until
  * gate_keep() it opens by itself when the time is over: whoever closed it may hang in the driver, behind work that
  * waits for a thread that waits here.
  */
@@ -35,7 +37,9 @@ int gate_close(unsigned timeout_ms);
 /* Closed until gate_open(). -ETIMEDOUT: it has opened by itself. */
 int gate_keep(void);
 void gate_open(void);
-/* In a child of fork(): the other threads, and what they were counted for, do not exist here. */
+/* At the start of the program, where it is cheap: makes gate_close() quick. */
+void gate_prepare(void);
+/* In a child of fork(): the other threads, and where they were, do not exist here. */
 void gate_forked(void);
 
 #endif

@@ -31,24 +31,21 @@ gate_stubs:
 	.type enter, @function
 enter:
 	.cfi_startproc
-	movq	gate_inside@gottpoff(%rip), %r10
-	cmpl	$0, %fs:(%r10)
+	movq	gate_mine@gottpoff(%rip), %r10
+	movq	%fs:(%r10), %r10
+	testq	%r10, %r10
+	jz	first
+	cmpl	$0, (%r10)
 	jne	nested
 	pushq	%rbp
 	.cfi_def_cfa_offset 16
 	.cfi_offset %rbp, -16
 	movq	%rsp, %rbp
 	.cfi_def_cfa_register %rbp
-	movq	gate_mine@gottpoff(%rip), %r10
-	movq	%fs:(%r10), %r10
-	testq	%r10, %r10
-	jz	wait
-	lock incl (%r10)		/* and only then look: gate_close() does it the other way round */
+	movl	$1, (%r10)		/* and only then look: gate_close() does it the other way round */
 	cmpl	$0, gate_closed(%rip)
 	jne	back_off
 call:
-	movq	gate_inside@gottpoff(%rip), %r10
-	movl	$1, %fs:(%r10)
 	subq	$STACK_WORDS, %rsp
 	.irp at, 0, 16, 32, 48, 64, 80, 96, 112
 	movups	16 + \at(%rbp), %xmm8
@@ -56,11 +53,9 @@ call:
 	.endr
 	leaq	gate_target(%rip), %r10
 	call	*(%r10, %r11, 8)
-	movq	gate_inside@gottpoff(%rip), %r10
-	movl	$0, %fs:(%r10)
 	movq	gate_mine@gottpoff(%rip), %r10
 	movq	%fs:(%r10), %r10
-	lock decl (%r10)
+	movl	$0, (%r10)
 	cmpl	$0, gate_closed(%rip)
 	jne	last
 	leave
@@ -87,9 +82,9 @@ last:
 	ret
 	.cfi_restore_state
 
-	/* Closed, or this thread's first call. */
+	/* Closed. (gate_wait() comes back inside.) */
 back_off:
-	lock decl (%r10)
+	movl	$0, (%r10)
 wait:
 	subq	$SAVED, %rsp
 	movq	%rdi, (%rsp)
@@ -117,6 +112,17 @@ wait:
 	.endr
 	addq	$SAVED, %rsp
 	jmp	call
+
+	/* This thread's first call. */
+first:
+	.cfi_def_cfa %rsp, 8
+	.cfi_restore %rbp
+	pushq	%rbp
+	.cfi_def_cfa_offset 16
+	.cfi_offset %rbp, -16
+	movq	%rsp, %rbp
+	.cfi_def_cfa_register %rbp
+	jmp	wait
 	.cfi_endproc
 
 	/* A call out of the driver, or out of a signal handler in the middle of a call: the gate has been passed. */

@@ -17,6 +17,7 @@ struct owner {
 	cu_context ctx;
 	cu_device dev;
 	uint64_t peers;  /* other devices that may reach this memory: a bit for each */
+	bool rdma;       /* other PCI devices may be let at its memory */
 	bool left_alone; /* this device cannot do it; its memory stays the driver's */
 	unsigned char uuid[16];
 	struct heap heap;

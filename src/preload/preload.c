@@ -34,6 +34,7 @@ __attribute__((constructor)) static void preload_start(void)
 
 	if (least)
 		serve_set_least(strtoul(least, NULL, 10) << 20);
+	gate_prepare();
 	if (found)
 		pthread_atfork(NULL, NULL, forked);
 	if (log_wanted())

@@ -84,8 +84,9 @@ static bool do_close(int s, const struct ask_request *q)
 
 	if (away_is())
 		return answer(s, -EALREADY, 0, "its memory is away already", 0);
-	if (gate_close(q->timeout_ms) < 0)
-		return answer(s, -ETIMEDOUT, 0, "a CUDA call does not come back", 0);
+	r = gate_close(q->timeout_ms);
+	if (r < 0)
+		return answer(s, r, 0, r == -EUSERS ? "too many threads call CUDA" : "a CUDA call does not come back", 0);
 	r = away_settle();
 	if (!r)
 		r = away_own();

@@ -206,7 +206,7 @@ def toll():
     served = int(r.err.split('thaw-cuda: ')[-1].split(' blocks')[0])
     check(served > 100, r.err)
     r = box.must(box.run([argv[0], '--parts', '4'], env=cuda.env()))
-    check(r.out.count('create') == 5, r.out)
+    check(r.out.count('create') == 5 and r.out.count(' in 2 pieces: alloc ') == 1, r.out)
 
 
 @case('direct/timeline')

@@ -47,7 +47,7 @@ UNCALLED = {
 # Data that is written after start.
 WRITTEN = {
     **{f"preload/{x}.o": "a library in another program has no struct to be passed"
-       for x in ('driver', 'gate', 'owner', 'serve', 'session')},
+       for x in ('driver', 'gate', 'gate_place', 'owner', 'serve', 'session')},
     'base/log.o': 'the log', 'base/trace.o': 'the trace', 'base/err.o': 'the error trail, one a thread',
     'base/guard.o': 'what its signal handler can reach',
     'kern/watchdog.o': 'shared with its process',

@@ -143,20 +143,37 @@ static int map(dev_ptr at, size_t len, uint64_t h)
 	return r;
 }
 
-static struct alloc *mapped_at(dev_ptr at, size_t len)
+static struct alloc *mapped_at(dev_ptr at)
 {
 	for (int i = 0; i < ALLOCS; i++)
-		if (at && stub.alloc[i].at == at && stub.alloc[i].len == len && stub.alloc[i].piece)
+		if (at && stub.alloc[i].at == at && stub.alloc[i].piece)
 			return &stub.alloc[i];
 	return NULL;
 }
 
+/* Whether a range is whole mappings, one behind the other. */
+static int is_mapped(dev_ptr at, size_t len)
+{
+	while (len) {
+		const struct alloc *a = mapped_at(at);
+
+		if (!a || a->len > len)
+			return 0;
+		at += a->len;
+		len -= a->len;
+	}
+	return 1;
+}
+
 static int unmap(dev_ptr at, size_t len)
 {
-	struct alloc *a = mapped_at(at, len);
+	struct alloc *a = mapped_at(at);
 
-	if (!a)
+	if (!len || !is_mapped(at, len))
 		return INVALID_VALUE;
+	if (a->len < len)
+		unmap(at + a->len, len - a->len);
+	len = a->len;
 	mmap((void *)at, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 	piece_put(a->piece);
 	a->at = 0;
@@ -235,7 +252,7 @@ LOCKED_CALL(cuMemUnmap, (dev_ptr at, size_t len), { r = unmap(at, len); })
 LOCKED_CALL(cuMemSetAccess, (dev_ptr at, size_t len, const int *access, size_t n), {
 	int prot = access[2] == 3 ? PROT_READ | PROT_WRITE : PROT_READ;
 
-	r = !n || !mapped_at(at, len) || mprotect((void *)at, len, prot) ? INVALID_VALUE : OK;
+	r = !n || !len || !is_mapped(at, len) || mprotect((void *)at, len, prot) ? INVALID_VALUE : OK;
 })
 LOCKED_CALL(cuMemExportToShareableHandle, (int *ret, uint64_t h, int type, uint64_t flags), {
 	r = type != 1 || flags ? INVALID_VALUE : export(ret, piece_of(h));

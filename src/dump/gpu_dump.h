@@ -77,6 +77,9 @@ int gpu_who_find(struct dump *d, const struct seize_task **ret_dev) must_check;
 int gpu_who_ask(struct dump *d) must_check;
 int gpu_who_check(struct dump *d) must_check;
 
+/* gpu_marks.c: refuses what is known to fail in the driver's checkpoint or restore, by what p maps. */
+int gpu_marks_check(struct dump *d, const struct gpu_proc *p) must_check;
+
 /*
  * gpu_heirs.c: children that a CUDA process has forked and that use no CUDA of their own. note: what p has open, while
  * the tree stands. age: of one with GPU state. is: when all states are known. mark: tells the kinds.

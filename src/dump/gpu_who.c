@@ -75,7 +75,9 @@ static int ask_state(struct dump *d, struct gpu_proc *p)
 	if (p->found == GPU_NONE)
 		return 0;
 	err = gpu_client_restore_tid(d->gpu->client, p->pid, &p->tid);
-	return err < 0 ? err : gpu_heirs_age(p);
+	if (err >= 0)
+		err = gpu_heirs_age(p);
+	return err < 0 || p->found == GPU_CHECKPOINTED ? err : gpu_marks_check(d, p);
 }
 
 /* 1: it counts; 0: it has no GPU state. */

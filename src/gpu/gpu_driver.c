@@ -161,6 +161,8 @@ static const char *step_hint(enum gpu_step step, int result)
 		return ": its CUDA calls did not come to rest in time";
 	if (result == CUDA_OUT_OF_MEMORY)
 		return step == GPU_RESTORE ? ": is the GPU's memory taken by others?" : ": not enough host memory for what is on the GPU";
+	if (result == CUDA_NOT_SUPPORTED && step == GPU_LOCK)
+		return ": it uses what this driver cannot checkpoint: MPS, most likely";
 	if (result == CUDA_NOT_SUPPORTED)
 		return ": it uses what this driver cannot checkpoint (unified memory, CUDA IPC, MPS, MIG), or the GPUs differ";
 	if (result == CUDA_INVALID_VALUE && step == GPU_RESTORE)

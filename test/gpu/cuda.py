@@ -45,9 +45,9 @@ def verdict(name):
         return ''
 
 
-def start(name='subject', mib=16, pieces=4, gpu=0, busy=False, fork=False, timeout=60, under=(), **more):
+def start(name='subject', mib=16, pieces=4, gpu=0, busy=False, how='', timeout=60, under=(), **more):
     """Starts a CUDA program (memory.c); returns its PID when its GPU memory is filled."""
-    argv = [*under, MEMORY, os.path.abspath(name), str(mib), str(pieces), str(gpu)] + (['busy'] if busy else ['fork'] if fork else [])
+    argv = [*under, MEMORY, os.path.abspath(name), str(mib), str(pieces), str(gpu)] + (['busy'] if busy else [how] if how else [])
     pid = box.spawn(argv, env=env(**more))
 
     def ready():
@@ -105,10 +105,11 @@ def agent_log():
 
 
 def devices(n):
-    """Makes /dev/nvidiactl and /dev/nvidia0 to n-1 of the box, which the stub then opens and maps, so as zero devices."""
+    """Makes /dev/nvidiactl, nvidia-uvm and nvidia0 to n-1 of the box, which the stub then opens and maps, so as zero devices."""
     os.makedirs('dev', exist_ok=True)
     box.tmpfs(os.path.abspath('dev'))
+    os.mkdir('dev/shm')
     for name, major, minor in (('null', 1, 3), ('zero', 1, 5), ('full', 1, 7), ('random', 1, 8), ('urandom', 1, 9), ('tty', 5, 0),
-                               ('nvidiactl', 1, 5), *((f'nvidia{i}', 1, 5) for i in range(n))):
+                               ('nvidiactl', 1, 5), ('nvidia-uvm', 1, 5), *((f'nvidia{i}', 1, 5) for i in range(n))):
         os.mknod(f'dev/{name}', 0o666 | stat.S_IFCHR, os.makedev(major, minor))
     box.must(box.run(['mount', '--bind', 'dev', '/dev']))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """CUDA processes dumped and restored as a whole: on the stub driver, or a real one. What goes wrong in between leaves
 them running with every word of their GPU memory, or, in a restore, leaves nothing."""
+import functools
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import time
 import box
 import cuda
 from box import check
-from case import case
+from case import case, case_add
 
 CALL = 'cuCheckpointProcess'
 
@@ -281,7 +282,7 @@ def forked_child():
     """A child inherits the driver's descriptors and mappings, and is brought back with such that are of as little use."""
     if not cuda.REAL:
         cuda.devices(1)
-    pid = cuda.start(fork=True)
+    pid = cuda.start(how='fork')
     child, = children(pid)
     before = device_fds(child)
     check(before, 'it has inherited nothing: this test tests nothing')
@@ -313,10 +314,36 @@ def orphan():
     """A process that holds a device that no CUDA process of the tree has open is refused before anything is locked."""
     stub_only()
     cuda.devices(1)
-    pid = cuda.start(fork=True)
+    pid = cuda.start(how='fork')
     child, = children(pid)
     box.refused(dump(child), 'it has the descriptors of a process that is gone or not in this tree')
     check(not any(c.startswith(f'{CALL}Lock') for _, c in cuda.calls()), 'it was locked')
+    cuda.passes(pid)
+
+
+def refused_unlocked(how, text):
+    """Refused before it is locked; it goes on."""
+    if not cuda.REAL:
+        cuda.devices(1)
+    pid = cuda.start(how=how)
+    box.refused(dump(pid), text)
+    no_image()
+    if not cuda.REAL:
+        check(not any(c.startswith(f'{CALL}Lock') for _, c in cuda.calls()), 'it was locked')
+    cuda.passes(pid)
+
+
+case_add('dump/unified memory', functools.partial(refused_unlocked, 'managed', 'it uses unified memory'))
+case_add('dump/imported event', functools.partial(refused_unlocked, 'import', 'imported from process 1 is lost'))
+
+
+@case('dump/unified memory of another driver')
+def managed_elsewhere():
+    """Where the driver has nothing at the usual place, its own checkpoint has the word; it is put back."""
+    stub_only()
+    pid = cuda.start(how='managed')
+    box.refused(dump(pid), 'unified memory, CUDA IPC')
+    check(any(c == f'{CALL}Checkpoint' for _, c in cuda.calls()), 'the driver was not asked')
     cuda.passes(pid)
 
 

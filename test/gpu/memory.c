@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A CUDA program that knows every word of its GPU memory: subject FILE [MIB [ALLOCATIONS [GPU,... [busy|fork]]]]
+ * A CUDA program that knows every word of its GPU memory: subject FILE [MIB [ALLOCATIONS [GPU,... [HOW]]]]
  *
  * It fills MIB (16) MiB in ALLOCATIONS (4) pieces with a kernel, in turn on the GPUs named (0), is ready
- * (subject.h), and when it is told verifies all words with a kernel. busy: a second thread launches kernels on a piece
- * of its own the whole time. fork: a child that lives as long inherits everything and uses none of it. The driver is
- * found with dlopen() and the kernels are text, so this builds and runs with the stub, and with a real GPU without nvcc.
+ * (subject.h), and when it is told verifies all words with a kernel. HOW: busy: a second thread launches kernels on a piece
+ * of its own the whole time. fork: a child that lives as long inherits everything and uses none of it. managed: has
+ * unified memory, too. import: has what shows an event that was imported from process 1. The driver is found with
+ * dlopen() and the kernels are text, so this builds and runs with the stub, and with a real GPU without nvcc.
  */
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdint.h>
+#include <sys/mman.h>
 
 #include "subject.h"
 
@@ -51,6 +53,7 @@ static struct {
 	int (*ctx_set)(void *);
 	int (*ctx_sync)(void);
 	int (*alloc)(dev_ptr *, size_t);
+	int (*managed)(dev_ptr *, size_t, unsigned);
 	int (*set)(dev_ptr, unsigned char, size_t);
 	int (*get)(void *, dev_ptr, size_t);
 	int (*module)(void **, const void *);
@@ -72,6 +75,7 @@ static void calls_find(void)
 	static const struct { const char *name; void *to; } call[] = {
 		{ "cuInit", &cu.init }, { "cuDeviceGet", &cu.device }, { "cuCtxCreate_v2", &cu.ctx_create },
 		{ "cuCtxSetCurrent", &cu.ctx_set }, { "cuCtxSynchronize", &cu.ctx_sync }, { "cuMemAlloc_v2", &cu.alloc },
+		{ "cuMemAllocManaged", &cu.managed },
 		{ "cuMemsetD8_v2", &cu.set }, { "cuMemcpyDtoH_v2", &cu.get }, { "cuModuleLoadData", &cu.module },
 		{ "cuModuleGetFunction", &cu.function }, { "cuLaunchKernel", &cu.launch },
 	};
@@ -148,6 +152,27 @@ static void heir(void)
 		_exit(0);
 }
 
+static void imported_event(void)
+{
+	int fd = open("/dev/shm/cuda.shm.0.1.1", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	CHECK(fd >= 0 && !ftruncate(fd, 4096), "/dev/shm");
+	CHECK(mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0) != MAP_FAILED, "mmap");
+	close(fd);
+}
+
+static void other_things(const char *how)
+{
+	dev_ptr at;
+
+	if (!strcmp(how, "fork"))
+		heir();
+	if (!strcmp(how, "managed"))
+		CU(cu.managed(&at, 2 << 20, 1));
+	if (!strcmp(how, "import"))
+		imported_event();
+}
+
 int main(int argc, char **argv)
 {
 	size_t mib = argc > 2 ? strtoul(argv[2], NULL, 10) : 16, n = argc > 3 ? strtoul(argv[3], NULL, 10) : 4;
@@ -170,8 +195,7 @@ int main(int argc, char **argv)
 	}
 	if (!strcmp(more, "busy"))
 		CHECK(!pthread_create(&t, NULL, busy, &gpu[0]), "thread");
-	if (!strcmp(more, "fork"))
-		heir();
+	other_things(more);
 
 	subject_ready();
 

@@ -59,6 +59,8 @@ static int do_checkpoint(void)
 {
 	size_t len = 0;
 
+	if (stub.managed)
+		return NOT_SUPPORTED;
 	for (int i = 0; i < ALLOCS; i++)
 		if (stub.alloc[i].at) {
 			stub.alloc[i].offset = len;

@@ -30,14 +30,14 @@ void uuid_of(int number, uint8_t uuid[16])
 	uuid[15] = (uint8_t)number;
 }
 
-static void dev_open(int i, const char *name)
+static void dev_open(int i, const char *name, void *at)
 {
 	char path[32];
 	int fd;
 
 	snprintf(path, sizeof(path), "/dev/%s", name);
 	fd = open(path, O_RDWR | O_CLOEXEC);
-	stub.dev_map[i] = fd < 0 ? MAP_FAILED : mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fd, 0);
+	stub.dev_map[i] = fd < 0 ? MAP_FAILED : mmap(at, 4096, PROT_READ, MAP_PRIVATE, fd, 0);
 	stub.dev_fd[i] = fd >= 0 ? fd : memfd_create(path, MFD_CLOEXEC);
 }
 
@@ -50,21 +50,29 @@ static void dev_close(int i)
 
 void devs_open(void)
 {
-	char name[16];
+	char name[24];
 
-	dev_open(GPUS, "nvidiactl");
+	dev_open(GPUS, "nvidiactl", NULL);
+	dev_open(GPUS + 1, "nvidia-uvm", (void *)0x204a00000); /* where driver 580 has its own */
 	for (int i = 0; i < stub.n_gpus; i++) {
 		snprintf(name, sizeof(name), "nvidia%d", i);
-		dev_open(i, name);
+		dev_open(i, name, NULL);
 	}
 }
 
 void devs_close(void)
 {
 	dev_close(GPUS);
+	dev_close(GPUS + 1);
 	for (int i = 0; i < stub.n_gpus; i++)
 		dev_close(i);
 }
+
+CALL(cuMemAllocManaged, (dev_ptr *ret, size_t len, unsigned flags), {
+	(void)flags;
+	*ret = (dev_ptr)mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE, stub.dev_fd[GPUS + 1], 0);
+	stub.managed = 1;
+})
 
 FREE_CALL(cuDriverGetVersion, (int *version), {
 	const char *v = getenv("STUB_CUDA_DRIVER");

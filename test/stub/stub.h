@@ -17,8 +17,8 @@
  * A new group of calls is one more file; what it allocates becomes rows of stub.alloc.
  *
  * What dump must see is as with the real driver. While a process has its GPU, it has descriptors that cannot be
- * dumped, and a mapping of each (/dev/nvidiactl and /dev/nvidiaN where a test has made such files, else memfds of these
- * names, which are not mapped). Checkpointed, it is an ordinary process with an eventfd, a pipe, one listening socket,
+ * dumped, and a mapping of each (/dev/nvidiactl, /dev/nvidia-uvm and /dev/nvidiaN where a test has made such files, else
+ * memfds of these names, which are not mapped). Checkpointed, it is an ordinary process with an eventfd, a pipe, one listening socket,
  * and one private mapping that holds the memory of all its GPUs. That socket's name has the PID in it, so the restored
  * process is found as the old one was. The restore thread does all the work: while it cannot run, callers hang.
  *
@@ -66,14 +66,15 @@ extern struct stub {
 	int ready, state, closed, inside; /* closed: no call may enter; inside: that many are */
 	int n_gpus, number[GPUS], primary_refs[GPUS];
 	size_t mem_len, taken[GPUS];
-	int dev_fd[GPUS + 1];
-	void *dev_map[GPUS + 1];
+	int dev_fd[GPUS + 2];
+	void *dev_map[GPUS + 2];
 	int event_fd, pipe_fd[2], listen_fd;
 	pid_t restore_tid;
 	struct ctx ctx[CTXS], primary[GPUS];
 	struct alloc alloc[ALLOCS];
 	void *backup;
 	size_t backup_len;
+	int managed; /* there is unified memory: it cannot be checkpointed */
 	int lost; /* imported memory was mapped at the checkpoint: it cannot be restored */
 } stub;
 

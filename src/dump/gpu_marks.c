@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the driver cannot checkpoint, seen from outside (gpu_dump.h), before anything is done to a process.
+ *
+ * Unified memory is refused by the driver's checkpoint itself; it is told apart only to refuse it earlier. Memory that
+ * was imported from another process is worse: the driver takes the checkpoint and cannot restore it, and the process is
+ * lost. An imported event leaves a mark, and PyTorch imports one with each tensor. Bare imports of memory leave none.
+ * A client of MPS is refused by the lock, which changes nothing.
+ */
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "dump/gpu_dump.h"
+
+/* From these releases on the driver is left to judge. */
+enum { MANAGED_MAY_WORK = 590, IPC_MAY_WORK = 610 };
+
+/* Below it lie the driver's own mappings of /dev/nvidia-uvm, one a context; managed memory lies where mmap() puts it. */
+static const uint64_t OWN_BELOW_VA = UINT64_C(1) << 36;
+
+static bool has_managed(const struct gpu_proc *p)
+{
+	bool own = false, managed = false;
+
+	for (size_t i = 0; i < p->nmaps; i++)
+		if (!strcmp(p->maps[i].name, "/dev/nvidia-uvm")) {
+			own |= p->maps[i].start_va < OWN_BELOW_VA;
+			managed |= p->maps[i].start_va >= OWN_BELOW_VA;
+		}
+	return own && managed; /* without the first this driver does it in another way */
+}
+
+/* The PID in its own namespace, by which the driver calls it. */
+static pid_t own_pid(struct dump *d, pid_t pid)
+{
+	auto_close int proc_fd = proc_open(pid);
+	struct proc_status status;
+
+	if (proc_fd < 0 || proc_status_read(proc_fd, pid, d->kinds.a, &status) < 0 || !status.nspid.n)
+		return pid;
+	return status.nspid.id[status.nspid.n - 1];
+}
+
+/* 0, or the process whose event it has: "/dev/shm/cuda.shm.UID.PID.N" is made by that one, PID in hexadecimal. */
+static unsigned imports_from(struct dump *d, const struct gpu_proc *p)
+{
+	unsigned own = (unsigned)own_pid(d, p->pid), maker;
+
+	for (size_t i = 0; i < p->nmaps; i++)
+		if (sscanf(p->maps[i].name, "/dev/shm/cuda.shm.%*u.%x.", &maker) == 1 && maker != own)
+			return maker;
+	return 0;
+}
+
+/* The release of the driver, 580 say; 0: unknown. */
+static int release_of(const struct gpu_dump *g)
+{
+	struct json_object *status = NULL, *driver, *release;
+	auto_free char *text = NULL;
+	int number = 0;
+
+	if (gpu_client_status(g->client, &text) >= 0)
+		status = json_tokener_parse(text);
+	if (json_object_object_get_ex(status, "driver", &driver) && json_object_object_get_ex(driver, "driver", &release))
+		number = (int)strtol(json_object_get_string(release), NULL, 10);
+	json_object_put(status);
+	return number;
+}
+
+int gpu_marks_check(struct dump *d, const struct gpu_proc *p)
+{
+	bool managed = has_managed(p);
+	unsigned maker = imports_from(d, p);
+	int release = managed || maker ? release_of(d->gpu) : 0;
+
+	if (managed && release < MANAGED_MAY_WORK)
+		return err_say(ENOTSUP, "it uses unified memory (cudaMallocManaged, __managed__), which the NVIDIA driver "
+			       "cannot checkpoint: cudaMalloc can be used instead");
+	if (maker && release < IPC_MAY_WORK)
+		return err_say(ENOTSUP, "it uses CUDA IPC: what it has imported from process %u is lost in a checkpoint of the "
+			       "NVIDIA driver, and it could not be restored: it must give it back before", maker);
+	return 0;
+}

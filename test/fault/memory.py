@@ -5,12 +5,12 @@ import os
 import resource
 
 import box
+import cgroup
 import kinds
-from box import Skipped, check
+from box import check
 from case import case
 
 BULK = os.path.join(box.BUILD, 'test/fault/bulk')
-GROUPS = '/sys/fs/cgroup'
 
 
 def dumped():
@@ -45,38 +45,14 @@ def addresses():
     kinds.passes(pid, 'restored in the end')
 
 
-def group_made():
-    """A control group of our own for memory: (directory, file of its limit)."""
-    for root, limit in ((f'{GROUPS}/memory', 'memory.limit_in_bytes'), (GROUPS, 'memory.max')):
-        path = f'{root}/thaw-test-{os.getpid()}-{os.path.basename(os.getcwd())}'
-        try:
-            os.mkdir(path)
-        except OSError:
-            continue
-        if os.path.exists(f'{path}/{limit}'):
-            return path, f'{path}/{limit}'
-        os.rmdir(path)
-    raise Skipped('no control group for memory can be made here')
-
-
-def write(path, text):
-    with open(path, 'w') as f:
-        f.write(str(text))
-
-
 @case('no memory/control group', limit=120)
 def group():
     pid = dumped()
-    path, limit = group_made()
     worked = []
-    try:
+    with cgroup.made('memory', 'memory.limit_in_bytes', 'memory.max') as g:
         for mib in (8, 20, 40, 60, 80, 95, 400):
-            write(limit, mib << 20)
-            worked.append(tried(f'{mib} MiB of memory', 'for want of memory',
-                                preexec_fn=lambda: write(f'{path}/cgroup.procs', os.getpid())))
-    finally:
-        box.kill_all()
-        os.rmdir(path)
+            g.set(mib << 20)
+            worked.append(tried(f'{mib} MiB of memory', 'for want of memory', preexec_fn=g.enter))
     check(not worked[0] and worked[-1], f'which limits let the restore through: {worked}')
     box.restore('images')
     kinds.passes(pid, 'restored in the end')

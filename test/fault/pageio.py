@@ -11,6 +11,7 @@ import re
 import struct
 
 import box
+import cgroup
 import facts
 import faulty
 import filter as seccomp
@@ -23,10 +24,18 @@ MODES = ('auto', 'read', 'uring', 'direct')
 WAYS = [(mode, fill) for mode in MODES for fill in box.FILL]
 
 
-def dumped():
-    """Makes ./images of a subject that is gone; its PID and the facts of its tree."""
+def used(pid):
+    """The memory that a process takes: {'Rss': KiB, 'Pss': KiB}."""
+    with open(f'/proc/{pid}/smaps_rollup') as f:
+        return {m[1]: int(m[2]) for m in re.finditer(r'^(Rss|Pss):\s+(\d+) kB', f.read(), re.M)}
+
+
+def dumped(usage=None):
+    """Makes ./images of a subject that is gone; its PID and the facts of its tree. usage gets what it took of memory."""
     pid = kinds.start(BULK)
     before = facts.tree(box.pids())
+    if usage is not None:
+        usage.update(used(pid))
     box.dump(pid, 'images')
     box.wait_gone(pid)
     box.nothing_left('after the dump')
@@ -96,14 +105,17 @@ def extents(path):
 
 
 def whole(mode, fill):
-    """Restored from a cold disk, and again from the page cache."""
-    pid, before = dumped()
+    """Restored from a cold disk, and again from the page cache. It takes no more memory than before the dump."""
+    usage = {}
+    pid, before = dumped(usage)
     with disk():
         for heat in ('cold', 'hot'):
             if heat == 'hot':
                 box.must(box.run(['sh', '-c', 'cat disk/images/* >/dev/null']))
             box.must(restored('disk/images', mode, fill))
             kinds.same(before, f'restored {heat}')
+            now = used(pid)
+            check(all(now[x] <= usage[x] + 512 for x in usage), f'restored {heat} it takes {now} KiB, before {usage}')
             chosen(mode, fill, heat)
             if heat == 'cold':
                 box.kill_all()
@@ -113,7 +125,9 @@ def whole(mode, fill):
 
 
 def chosen(mode, fill, heat):
-    """The log says what was read how."""
+    """The log says what was read how, and by whom."""
+    check({'serial': 'serial page restore: asked for', 'parallel': 'parallel page restore with 2 workers'}[fill] in log('disk/images'),
+          'the log does not say how many workers there were')
     if mode == 'read':
         return
     cached, direct, ringed = read_mib()
@@ -124,7 +138,7 @@ def chosen(mode, fill, heat):
         check(direct == 0, f'{heat}: {direct} MiB were read directly')
     if fill == 'serial':
         check(ringed == 0, f'{ringed} MiB were read by io_uring in the task itself')
-    elif direct and 'io_uring initialized' in log('disk/images'):
+    elif direct and re.search(r'io_uring initialized \(queue_depth=\d+\)', log('disk/images')):
         check(ringed > 9 * (direct - ringed), f'only {ringed} of {direct} MiB were read by io_uring')
 
 
@@ -148,6 +162,29 @@ def written():
 
 
 case_add('page io/written directly', written)
+
+
+# --- workers ----------------------------------------------------------------------------------------------------------
+
+def by_default():
+    """Unasked, a restore of 96 MiB has four workers, but not more than it may use CPUs: by affinity, by quota."""
+    pid, _ = dumped()
+    cpus = os.sched_getaffinity(0)
+
+    def workers(**kw):
+        box.must(box.thaw('restore', 'images', '-d', '-W', '.', **kw))
+        box.kill_all()
+        kinds.put_back()
+        return int(re.search(r'parallel page restore with (\d+) workers', log())[1])
+
+    check(workers() <= min(4, len(cpus)), 'more workers than CPUs')
+    check(workers(preexec_fn=lambda: os.sched_setaffinity(0, {min(cpus)})) == 1, 'more workers than its affinity has CPUs')
+    with cgroup.made('cpu', 'cpu.cfs_quota_us', 'cpu.max') as g:
+        g.set(100000)  # of a period of 100000 us, which is the default
+        check(workers(preexec_fn=g.enter) == 1, 'more workers than a quota allows CPUs')
+
+
+case_add('page io/workers by default', by_default)
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------

@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/io.h"
 #include "base/trace.h"
+#include "page/target_read.h"
 
 enum { MAX_THREADS = 64, TICK_NS = 20 * 1000 * 1000, SECOND_NS = 1000 * 1000 * 1000 };
 
@@ -23,12 +23,14 @@ struct chunk {
 	uint32_t number; /* within its object */
 	size_t first, n; /* pieces; of a piece longer than a chunk, [at, at + len) of it */
 	uint64_t at, len;
+	uint64_t before; /* bytes of the object in front of it */
 };
 
 struct collect {
 	struct chunk *chunks;
 	size_t n, cap;
 	uint64_t longest;
+	unsigned workers;
 	_Atomic size_t next;
 	_Atomic int err;
 	_Atomic uint64_t *done;
@@ -50,6 +52,7 @@ static int add_chunk(struct collect *c, struct chunk k)
 		c->chunks = more;
 		c->cap = cap;
 	}
+	k.before = k.number ? c->chunks[c->n - 1].before + c->chunks[c->n - 1].len : 0;
 	c->chunks[c->n++] = k;
 	c->longest = k.len > c->longest ? k.len : c->longest;
 	return 0;
@@ -99,43 +102,12 @@ static size_t ranges_of(const struct chunk *k, struct iovec v[COLLECT_IOVS])
 	return k->n;
 }
 
-/* Range by range: for what process_vm_readv cannot read, and for the rest of a short read. */
-static int read_slowly(const struct chunk *k, const struct iovec *v, size_t n, uint8_t *buf)
+static bool by_mem(const struct chunk *k)
 {
-	for (size_t i = 0; i < n; i++) {
-		ssize_t got = io_pread(k->obj->src_fd, buf, v[i].iov_len, (uint64_t)v[i].iov_base);
-
-		/* an object's last page may be longer than the object */
-		if (got > 0 && !k->obj->pid && v[i].iov_len - (size_t)got < SNAP_PAGE) {
-			memset(buf + got, 0, v[i].iov_len - (size_t)got);
-			got = (ssize_t)v[i].iov_len;
-		}
-		if (got != (ssize_t)v[i].iov_len)
-			return err_set(got < 0 ? (int)-got : EIO, "%s: read memory at %lx", k->obj->name,
-				       (unsigned long)v[i].iov_base + (got > 0 ? (unsigned long)got : 0));
-		buf += v[i].iov_len;
-	}
-	return 0;
-}
-
-/* Page by page, of a process that runs: gone[] says which were unmapped meanwhile. */
-static void read_what_is_left(const struct chunk *k, const struct iovec *v, size_t n, uint8_t *buf, bool *gone)
-{
-	for (size_t i = 0; i < n; i++)
-		for (uint64_t at = 0; at < v[i].iov_len; at += SNAP_PAGE, buf += SNAP_PAGE)
-			*gone++ = io_pread(k->obj->src_fd, buf, SNAP_PAGE, (uint64_t)v[i].iov_base + at) != SNAP_PAGE;
-}
-
-static int read_chunk(const struct chunk *k, const struct iovec *v, size_t n, uint8_t *buf)
-{
-	struct iovec to = { buf, k->len };
-	bool slow = !k->obj->pid || (!k->obj->alone && !pagemap_exclusive(&k->obj->pm, v, n));
-
 	for (size_t i = 0; i < k->n; i++)
-		slow |= k->obj->pieces[k->first + i].by_mem;
-	if (!slow && process_vm_readv(k->obj->pid, &to, 1, v, n, 0) == (ssize_t)k->len)
-		return 0;
-	return read_slowly(k, v, n, buf);
+		if (k->obj->pieces[k->first + i].by_mem)
+			return true;
+	return false;
 }
 
 static bool is_zero(const uint8_t *page)
@@ -210,30 +182,63 @@ static int append_runs(struct collect_object *o, const struct stored *s)
 	return 0;
 }
 
+/* Where in the file it will lie if no more zeros come before it; NULL: better not count on that. */
+static uint8_t *room_ahead(const struct chunk *k, uint64_t *ret_off)
+{
+	/* in this order: whoever sees the zeros sees that it has to be patient */
+	*ret_off = k->before - atomic_load(&k->obj->left_out);
+	return k->number < atomic_load(&k->obj->patience) ? NULL : pages_file_room(&k->obj->out, *ret_off, k->len);
+}
+
+/* False: something failed elsewhere, its turn may never come. */
+static bool wait_for_turn(const struct collect *c, const struct chunk *k)
+{
+	while (atomic_load_explicit(&k->obj->turn, memory_order_acquire) != k->number) {
+		if (atomic_load(&c->err))
+			return false;
+		sched_yield();
+	}
+	return true;
+}
+
+/* Its turn: where it goes, and, if it was read into the file but not to there, moving it. */
+static int take_place(const struct collect *c, const struct chunk *k, struct stored *s, const uint64_t *read_to)
+{
+	struct collect_object *o = k->obj;
+	uint64_t off = o->off;
+	int err = append_runs(o, s);
+
+	o->off += s->len;
+	if (s->len < k->len) {
+		atomic_store(&o->patience, k->number + 4 * c->workers);
+		atomic_fetch_add(&o->left_out, k->len - s->len);
+	}
+	if (err >= 0 && read_to && (*read_to != off || s->len < k->len))
+		err = pages_file_write(&o->out, s->from, s->n, off);
+	atomic_store_explicit(&o->turn, k->number + 1, memory_order_release);
+	if (err >= 0 && !read_to)
+		return pages_file_write(&o->out, s->from, s->n, off);
+	pages_file_ahead(&o->out, off, k->len);
+	return err;
+}
+
 static int collect_chunk(struct collect *c, const struct chunk *k, uint8_t *buf, struct stored *s)
 {
 	struct iovec v[COLLECT_IOVS] = { 0 };
 	size_t n = ranges_of(k, v);
-	int err = read_chunk(k, v, n, buf);
 	uint64_t off;
+	uint8_t *room = room_ahead(k, &off), *to = room ? room : buf;
+	int err = target_read(k->obj, v, n, by_mem(k), to);
 
 	memset(s->gone, 0, sizeof(s->gone));
 	if (err < 0 && !k->obj->may_vanish)
 		return err;
 	if (err < 0)
-		read_what_is_left(k, v, n, buf, s->gone);
-	look(k, v, n, buf, s);
-	while (atomic_load_explicit(&k->obj->turn, memory_order_acquire) != k->number) {
-		if (atomic_load(&c->err))
-			return 0;
-		sched_yield();
-	}
-	err = append_runs(k->obj, s);
-	off = k->obj->off;
-	k->obj->off += s->len;
-	atomic_store_explicit(&k->obj->turn, k->number + 1, memory_order_release);
-	if (err >= 0)
-		err = pages_file_write(&k->obj->out, s->from, s->n, off);
+		target_read_rest(k->obj, v, n, to, s->gone);
+	look(k, v, n, to, s);
+	if (!wait_for_turn(c, k))
+		return 0;
+	err = take_place(c, k, s, room ? &off : NULL);
 	atomic_fetch_add(c->done, k->len);
 	return err;
 }
@@ -295,6 +300,7 @@ static void run(struct collect *c, unsigned nthreads, void (*tick)(void *ctx), v
 	pthread_t th[MAX_THREADS];
 	unsigned started = 0;
 
+	c->workers = nthreads ? nthreads : 1;
 	while (nthreads > 1 && started < nthreads && started < MAX_THREADS &&
 	       !pthread_create(&th[started], NULL, work, c))
 		started++;

@@ -11,10 +11,10 @@
  * looking and writing of different chunks overlap, only the counting is in order.
  * Nobody can wait for a chunk that nobody has taken, since they are taken in order.
  *
- * Copy-on-write memory: process_vm_readv() pins what it reads, and before the kernel pins
- * a page that two processes share it gives the reader's victim a copy of its own. So
- * reading would make a preforked server as many times larger as it has workers, for good
- * if it goes on. /proc/PID/mem is slower and does not pin: it reads what is shared.
+ * A file in memory needs no copy in between: a chunk is read to where it belongs if no chunk before it, of those
+ * that are not counted yet, has a page of zeros. Mostly that comes true. If not, the chunk is moved down to its place
+ * while it has its turn, for the next one may come to lie where it was; and for a while chunks go through a buffer:
+ * as long as there may be others that counted on the same, whose places theirs would overlap.
  */
 #ifndef PAGE_COLLECT_H
 #define PAGE_COLLECT_H
@@ -53,6 +53,8 @@ struct collect_object {
 	size_t runs_cap;
 	uint64_t off;
 	_Atomic uint32_t turn;
+	_Atomic uint64_t left_out; /* bytes of zeros in the chunks that had their turn */
+	_Atomic uint32_t patience; /* the first chunk that may count on there being no more of them */
 };
 
 /*

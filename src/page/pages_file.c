@@ -42,12 +42,13 @@ static bool map_file(struct pages_file *f, uint64_t len)
 	return false;
 }
 
-/* One small page, then the huge one: an empty block would not be collapsed. */
+/*
+ * One small page, then the huge one: an empty block would not be collapsed. It is made by a write, for a mapped page
+ * would have to be unmapped first, on all CPUs.
+ */
 static bool block_make(const struct pages_file *f, uint64_t b)
 {
-	uint8_t *at = f->map + b * BLOCK;
-
-	return !madvise(at, SMALL, MADV_POPULATE_WRITE) && !madvise(at, BLOCK, MADV_COLLAPSE);
+	return pwrite(f->fd, "", 1, (off_t)(b * BLOCK)) == 1 && !madvise(f->map + b * BLOCK, BLOCK, MADV_COLLAPSE);
 }
 
 /* By whoever comes first; who comes meanwhile waits. One that cannot be had will have small pages. */
@@ -121,31 +122,39 @@ void pages_file_prepare(struct pages_file *f, uint64_t most_len, unsigned writer
 	(void)!ftruncate(f->fd, 0);
 }
 
-/* Its blocks; and where one begins, a later one, so that nobody has to wait for it then. */
-static void make_blocks(struct pages_file *f, uint64_t off, uint64_t len)
+/* The pages are made first, by a call that can say that there is no room: a mere store would be a SIGBUS. */
+static bool make_room(struct pages_file *f, uint64_t off, uint64_t len)
+{
+	for (uint64_t b = off / BLOCK; f->block && b <= (off + len - 1) / BLOCK; b++)
+		block_need(f, b);
+	return !madvise(f->map + off, len, MADV_POPULATE_WRITE);
+}
+
+uint8_t *pages_file_room(struct pages_file *f, uint64_t off, uint64_t len)
+{
+	return f->map && make_room(f, off, len) ? f->map + off : NULL;
+}
+
+void pages_file_ahead(struct pages_file *f, uint64_t off, uint64_t len)
 {
 	uint64_t first = off / BLOCK, last = (off + len - 1) / BLOCK;
 
-	for (uint64_t b = first; b <= last; b++)
-		block_need(f, b);
-	if (off % BLOCK == 0 || first != last)
+	if (f->block && (off % BLOCK == 0 || first != last))
 		block_need(f, last + f->ahead);
 }
 
-/* The pages are made first, by a call that can say that there is no room: a mere store would be a SIGBUS. */
 static int copy(struct pages_file *f, const struct iovec *v, size_t n, uint64_t off)
 {
 	uint64_t len = 0;
 
 	for (size_t i = 0; i < n; i++)
 		len += v[i].iov_len;
-	if (f->block)
-		make_blocks(f, off, len);
-	if (madvise(f->map + off, len, MADV_POPULATE_WRITE) < 0)
+	if (!make_room(f, off, len))
 		return err_set(errno == EFAULT || errno == ENOMEM ? ENOSPC : errno, "pages-%u.img: write at offset %lu",
 			       f->pages_id, off);
+	pages_file_ahead(f, off, len);
 	for (size_t i = 0; i < n; off += v[i++].iov_len)
-		memcpy(f->map + off, v[i].iov_base, v[i].iov_len);
+		memmove(f->map + off, v[i].iov_base, v[i].iov_len);
 	return 0;
 }
 

@@ -38,8 +38,18 @@ struct pages_file {
 
 /* Chooses the way for at most most_len bytes by so many writers. Never fails: the plain way is always there. */
 void pages_file_prepare(struct pages_file *f, uint64_t most_len, unsigned writers);
-/* Writes n pieces of aligned pages, one behind the other, from off on. For several threads at once; v is used up. */
+/*
+ * Writes n pieces of aligned pages, one behind the other, from off on. For several threads at once; v is used up.
+ * They may lie in the file's own room, at off or behind it.
+ */
 int pages_file_write(struct pages_file *f, struct iovec *v, size_t n, uint64_t off) must_check;
+/*
+ * Where the bytes [off, off + len) may be put as they come, without a buffer in between: room for them is made. NULL if
+ * they have to be written. What is put there and comes to lie elsewhere is not counted: others write over it.
+ */
+uint8_t *pages_file_room(struct pages_file *f, uint64_t off, uint64_t len);
+/* These have been put there: makes room for a later one, so that nobody has to wait for it then. */
+void pages_file_ahead(struct pages_file *f, uint64_t off, uint64_t len);
 /* All is written: the file gets its length. */
 int pages_file_finish(struct pages_file *f, uint64_t len) must_check;
 

@@ -17,6 +17,7 @@
 #include "base/trace.h"
 #include "dump/dedup.h"
 #include "dump/dt.h"
+#include "dump/ending.h"
 #include "dump/gpu_dump.h"
 #include "dump/inventory.h"
 #include "kind/shmem.h"
@@ -216,6 +217,8 @@ static int stage_release(void *ctx)
 	if (o->leave_stopped)
 		gpu_dump_give_back(d, true);
 	d->released_ns = trace_now_ns();
+	if (!o->leave_running && !o->leave_stopped && !d->memory_only)
+		ending_hasten(d);
 	seize_release(d->seized, o->leave_running || d->memory_only ? 0 : o->leave_stopped ? SIGSTOP : SIGKILL);
 	d->seized = NULL;
 	if (o->leave_running)

@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "kern/probe.h"
+#include "kern/thp.h"
 #include "kern/uring.h"
 
 /* Newer than the headers thaw builds with (Debian 12: Linux 6.1). */
@@ -192,19 +193,14 @@ int probe_mseal_call(uint64_t arg, char *note)
 
 int probe_thp_mode(uint64_t arg, char *note)
 {
-	auto_free char *text = NULL;
-	ssize_t len = io_slurp(AT_FDCWD, "/sys/kernel/mm/transparent_hugepage/enabled", &text);
-	char *open, *end;
+	static const char *const word[] = { "never", "madvise", "always" };
+	int mode = thp_mode();
 
 	(void)arg;
-	if (len < 0)
-		return (int)len;
-	open = strchr(text, '[');
-	end = open ? strchr(open, ']') : NULL;
-	if (!end)
-		return -EBADMSG;
-	snprintf(note, FEATURE_NOTE_LEN, "mode %.*s", (int)(end - open - 1), open + 1);
-	return strncmp(open, "[never]", 7) ? 0 : -EOPNOTSUPP;
+	if (mode < 0)
+		return mode;
+	snprintf(note, FEATURE_NOTE_LEN, "mode %s", word[mode]);
+	return mode == THP_NEVER ? -EOPNOTSUPP : 0;
 }
 
 int probe_uring_setup(uint64_t arg, char *note)

@@ -1,30 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Cutting chunks (chunk.h). Two passes over the same rules: count, then write, so that the arrays are exact. */
-#include "page/chunk.h"
-
-/* A list of ranges that is walked along with the addresses. */
-struct track {
-	const struct pie_iov *v;
-	size_t n, at; /* at: the first that does not lie behind us */
-};
+#include "page/area.h"
 
 struct cutter {
-	struct pie_chunk *chunks; /* NULL in the counting pass */
+	const struct snap_pages *p;
+	struct chunk_rules rules;
+	const struct pie_iov *areas;
+	size_t nareas;
+	struct pie_chunk *chunks, *parts; /* NULL in the counting pass */
 	struct pie_iov *iovs;
-	uint64_t iovs_va;
-	uint32_t nchunks, niovs, ncompare;
-	struct pie_iov *ranges;
-	uint32_t nranges;
-	uint64_t range_end;       /* where the last range ends */
-	size_t range_of;          /* the number of its mapping */
-	uint64_t bytes;
-	const struct chunk_rules *rules;
-	struct track huge, skip, compare;
-	struct pie_chunk open;    /* the chunk being filled; len 0: none */
+	uint64_t iovs_va, parts_va;
+	uint32_t nchunks, nparts, niovs, ncompare;
+	uint64_t bytes, copied;
+	struct area_track area, watch, skip, compare;
+	struct pie_chunk open; /* the chunk or part being filled; len 0: none */
 };
 
-/* How a piece is to be filled. */
-enum how { PLAIN, HUGE, COMPARE, SKIP };
+static void add_iov(struct cutter *c, uint64_t va, uint64_t len)
+{
+	if (c->iovs)
+		c->iovs[c->niovs] = (struct pie_iov){ va, len };
+	c->niovs++;
+	c->open.niovs++;
+	c->open.len += (uint32_t)len;
+}
+
+static uint64_t next_iov_va(const struct cutter *c)
+{
+	return c->iovs_va + c->niovs * sizeof(struct pie_iov);
+}
 
 static void flush(struct cutter *c)
 {
@@ -34,146 +38,292 @@ static void flush(struct cutter *c)
 		c->chunks[c->nchunks] = c->open;
 	c->nchunks++;
 	c->bytes += c->open.len;
+	c->copied += c->open.how == PIE_COPY ? c->open.len : 0;
+	c->ncompare += c->open.how == PIE_COMPARE;
 	c->open.len = 0;
 }
 
-/* A range stays within one mapping: whoever watches it has to prepare each mapping (pie/page_place.c). */
-static void add_range(struct cutter *c, uint64_t va, uint64_t len)
+static void flush_part(struct cutter *c)
 {
-	if (c->range_end == va && c->nranges && c->range_of == c->huge.at) {
-		if (c->ranges)
-			c->ranges[c->nranges - 1].len += len;
-	} else {
-		if (c->ranges)
-			c->ranges[c->nranges] = (struct pie_iov){ va, len };
-		c->nranges++;
-	}
-	c->range_end = va + len;
-	c->range_of = c->huge.at;
+	if (!c->open.len)
+		return;
+	if (c->parts)
+		c->parts[c->nparts] = c->open;
+	c->nparts++;
+	c->open.len = 0;
 }
 
-/* One piece: huge, or within one 2 MiB range of addresses. */
-static void put(struct cutter *c, uint64_t va, uint64_t off, uint32_t len, uint32_t file, enum how how)
+static bool follows(const struct cutter *c, uint64_t off)
 {
-	bool joins = how != HUGE && c->open.len && c->open.off + c->open.len == off &&
-		     c->open.len + len <= CHUNK_LEN && c->open.niovs < CHUNK_IOVS && len < CHUNK_LEN &&
-		     c->open.compare == (how == COMPARE);
+	return c->open.len && c->open.off + c->open.len == off && c->open.niovs < CHUNK_IOVS;
+}
 
-	if (!joins) {
+/* ---- what lies outside of areas --------------------------------------------------------------------------------- */
+
+/* One piece, within one 2 MiB range of addresses. */
+static void put(struct cutter *c, uint64_t va, uint64_t off, uint32_t len, uint32_t file, enum pie_how how)
+{
+	if (!follows(c, off) || c->open.len + len > CHUNK_LEN || len == CHUNK_LEN || c->open.how != how) {
 		flush(c);
-		c->open = (struct pie_chunk){ .off = off,
-					      .file = file,
-					      .huge = how == HUGE,
-					      .compare = how == COMPARE,
-					      .iovs_va = c->iovs_va + c->niovs * sizeof(struct pie_iov) };
-		c->ncompare += how == COMPARE;
+		c->open = (struct pie_chunk){
+			.off = off, .file = file, .how = (uint16_t)how, .iovs_va = next_iov_va(c)
+		};
 	}
-	if (c->iovs)
-		c->iovs[c->niovs] = (struct pie_iov){ va, len };
-	c->niovs++;
-	c->open.niovs++;
-	c->open.len += len;
-	if (how == HUGE)
-		flush(c);
+	add_iov(c, va, len);
 }
 
-/* Whether va is in one of the ranges; *len comes down to where that changes. */
-static bool within(struct track *t, uint64_t va, uint64_t *len)
+/* The next piece at va, of at most left bytes: its length, and how it is to be filled. false: not from here. */
+static bool next_piece(struct cutter *c, uint64_t va, uint64_t left, uint64_t *ret_len, enum pie_how *ret_how)
 {
-	const struct pie_iov *v;
-	uint64_t left;
+	uint64_t most = CHUNK_LEN - va % CHUNK_LEN;
+	bool others, compare;
 
-	while (t->at < t->n && t->v[t->at].va + t->v[t->at].len <= va)
-		t->at++;
-	if (t->at == t->n)
-		return false;
-	v = &t->v[t->at];
-	left = v->va > va ? v->va - va : v->va + v->len - va;
-	*len = left < *len ? left : *len;
-	return v->va <= va;
-}
-
-/* The next piece at va, of at most left bytes: its length, and how it is to be filled. */
-static uint64_t next_len(struct cutter *c, uint64_t va, uint64_t left, enum how *ret_how)
-{
-	uint64_t len = left, most = CHUNK_LEN - va % CHUNK_LEN, huge = 0;
-	bool skip = within(&c->skip, va, &len), compare = within(&c->compare, va, &len);
-
-	*ret_how = skip ? SKIP : compare ? COMPARE : PLAIN;
-	if (skip)
-		return len;
-	if (!compare && !(va % CHUNK_LEN)) {
-		huge = len < PIE_STAGING ? len : PIE_STAGING;
-		huge = within(&c->huge, va, &huge) ? huge - huge % CHUNK_LEN : 0;
-	}
-	if (huge)
-		*ret_how = HUGE;
-	return huge ? huge : len < most ? len : most;
+	*ret_len = left;
+	others = area_within(&c->area, va, ret_len);
+	others |= area_within(&c->skip, va, ret_len);
+	compare = area_within(&c->compare, va, ret_len);
+	*ret_how = area_within(&c->watch, va, ret_len) ? PIE_COPY : PIE_IN_PLACE;
+	if (compare)
+		*ret_how = PIE_COMPARE;
+	if (!others && *ret_len > most)
+		*ret_len = most;
+	return !others;
 }
 
 static void cut_extent(struct cutter *c, const struct snap_extent *e, uint32_t file)
 {
+	enum pie_how how;
 	uint64_t len;
-	enum how how;
 
-	for (uint64_t done = 0; done < e->len; done += len) {
-		len = next_len(c, e->va + done, e->len - done, &how);
-		if (how != SKIP)
+	for (uint64_t done = 0; done < e->len; done += len)
+		if (next_piece(c, e->va + done, e->len - done, &len, &how))
 			put(c, e->va + done, e->off + done, (uint32_t)len, file, how);
-	}
-}
-
-static void rewind_tracks(struct cutter *c)
-{
-	const struct chunk_rules *u = c->rules;
-
-	c->huge = (struct track){ u->huge, u->nhuge, 0 };
-	c->skip = (struct track){ u->skip, u->nskip, 0 };
-	c->compare = (struct track){ u->compare, u->ncompare, 0 };
 }
 
 /* One file after the other: what follows each other in one may lie apart in memory, with other files' pages between. */
-static void cut(struct cutter *c, const struct snap_pages *p)
+static void cut_rest(struct cutter *c)
 {
-	for (uint32_t k = 0; k < p->nsources; k++) {
-		rewind_tracks(c);
-		for (size_t i = 0; i < p->nextents; i++)
-			if (p->extents[i].source == k)
-				cut_extent(c, &p->extents[i], k);
+	const struct chunk_rules *u = &c->rules;
+
+	for (uint32_t k = 0; k < c->p->nsources; k++) {
+		c->area = (struct area_track){ c->areas, c->nareas, 0 };
+		c->watch = (struct area_track){ u->watch, u->nwatch, 0 };
+		c->skip = (struct area_track){ u->skip, u->nskip, 0 };
+		c->compare = (struct area_track){ u->compare, u->ncompare, 0 };
+		for (size_t i = 0; i < c->p->nextents; i++)
+			if (c->p->extents[i].source == k)
+				cut_extent(c, &c->p->extents[i], k);
 		flush(c);
 	}
 }
 
-/* The ranges of all huge chunks, by address. */
-static void collect_ranges(struct cutter *c, const struct snap_pages *p)
-{
-	uint64_t len;
-	enum how how;
+/* ---- areas ------------------------------------------------------------------------------------------------------ */
 
-	rewind_tracks(c);
-	for (size_t i = 0; i < p->nextents; i++)
-		for (uint64_t done = 0; done < p->extents[i].len; done += len) {
-			len = next_len(c, p->extents[i].va + done, p->extents[i].len - done, &how);
-			if (how == HUGE)
-				add_range(c, p->extents[i].va + done, len);
+/* What of the extents [i, end) lies in an area. */
+struct stretch {
+	const struct pie_iov *area;
+	size_t first, end;
+};
+
+static struct snap_extent clip(const struct snap_extent *e, const struct pie_iov *area)
+{
+	uint64_t va = e->va > area->va ? e->va : area->va, end = area->va + area->len;
+
+	return (struct snap_extent){ va, (e->va + e->len < end ? e->va + e->len : end) - va, e->off + (va - e->va),
+				     e->source };
+}
+
+static void put_part(struct cutter *c, const struct snap_extent *e)
+{
+	if (!e->len)
+		return;
+	if (!follows(c, e->off)) {
+		flush_part(c);
+		c->open = (struct pie_chunk){ .off = e->off, .file = e->source, .iovs_va = next_iov_va(c) };
+	}
+	add_iov(c, e->va, e->len);
+}
+
+/*
+ * What one file has of it. If the file has other pages between two extents, in their places, they are older than what
+ * belongs there: they may be read, too.
+ */
+static void put_layer(struct cutter *c, const struct stretch *s, uint32_t source)
+{
+	uint64_t most = c->rules.exact ? 0 : CHUNK_GAP;
+	struct snap_extent span = { 0 };
+
+	for (size_t i = s->first; i < s->end; i++) {
+		struct snap_extent e = clip(&c->p->extents[i], s->area);
+
+		if (e.source != source)
+			continue;
+		if (span.len && e.off - span.off == e.va - span.va && e.va - (span.va + span.len) <= most) {
+			span.len = e.va + e.len - span.va;
+			continue;
 		}
+		put_part(c, &span);
+		span = e;
+	}
+	put_part(c, &span);
+	flush_part(c);
+}
+
+/* The oldest images first. */
+static void put_layers(struct cutter *c, const struct stretch *s)
+{
+	const struct snap_source *sources = c->p->sources;
+	uint32_t deepest = 0;
+
+	for (size_t i = s->first; i < s->end; i++)
+		if (sources[c->p->extents[i].source].depth > deepest)
+			deepest = sources[c->p->extents[i].source].depth;
+	for (uint32_t depth = deepest + 1; depth-- > 0;)
+		for (uint32_t k = 0; k < c->p->nsources; k++)
+			if (sources[k].depth == depth)
+				put_layer(c, s, k);
+}
+
+static void cut_area(struct cutter *c, const struct stretch *s)
+{
+	uint32_t niovs = c->niovs, nparts = c->nparts;
+	struct pie_chunk k = { .how = PIE_MOVE, .niovs = 1, .len = (uint32_t)s->area->len, .iovs_va = next_iov_va(c),
+			       .parts_va = c->parts_va + nparts * sizeof(struct pie_chunk) };
+
+	add_iov(c, s->area->va, s->area->len);
+	c->open.len = 0;
+	put_layers(c, s);
+	k.off = c->open.off; /* those of the last part */
+	k.file = c->open.file;
+	k.nparts = (uint16_t)(c->nparts - nparts);
+	if (c->nparts == nparts + 1 && c->niovs == niovs + 2) { /* one read of all of it */
+		c->nparts = nparts;
+		c->niovs = niovs + 1;
+		k.nparts = 0;
+	}
+	c->open = k;
+	flush(c);
+}
+
+static void cut_areas(struct cutter *c)
+{
+	const struct snap_extent *e = c->p->extents;
+	struct stretch s = { 0 };
+
+	for (size_t i = 0; i < c->nareas; i++) {
+		s.area = &c->areas[i];
+		while (e[s.first].va + e[s.first].len <= s.area->va)
+			s.first++;
+		for (s.end = s.first; s.end < c->p->nextents && e[s.end].va < s.area->va + s.area->len;)
+			s.end++;
+		cut_area(c, &s);
+	}
+}
+
+static void cut(struct cutter *c)
+{
+	cut_areas(c);
+	cut_rest(c);
+}
+
+/* ---- what has to be watched ------------------------------------------------------------------------------------- */
+
+struct ranges {
+	struct pie_iov *v; /* NULL: they are counted */
+	uint32_t n, ncut;
+};
+
+static void add_range(struct ranges *r, const struct pie_iov *v)
+{
+	if (r->v)
+		r->v[r->n] = *v;
+	r->n++;
+}
+
+/* Areas in mappings that are not watched as a whole. A range stays within one mapping (pie/page_place.c). */
+static void collect_cut(const struct cutter *c, struct ranges *r)
+{
+	struct area_track huge = { c->rules.huge, c->rules.nhuge, 0 }, watch = { c->rules.watch, c->rules.nwatch, 0 };
+	struct pie_iov open = { 0 };
+	size_t mapping = 0;
+
+	for (size_t i = 0; i < c->nareas; i++) {
+		const struct pie_iov *a = &c->areas[i];
+		uint64_t len = a->len;
+
+		if (area_within(&watch, a->va, &len))
+			continue;
+		area_within(&huge, a->va, &len);
+		if (open.len && open.va + open.len == a->va && mapping == huge.at) {
+			open.len += a->len;
+			continue;
+		}
+		if (open.len)
+			add_range(r, &open);
+		open = *a;
+		mapping = huge.at;
+	}
+	if (open.len)
+		add_range(r, &open);
+	r->ncut = r->n;
+}
+
+/* Watched mappings that have pages. */
+static void collect_whole(const struct cutter *c, struct ranges *r)
+{
+	struct area_track watch = { c->rules.watch, c->rules.nwatch, 0 };
+	size_t last = c->rules.nwatch;
+
+	for (size_t i = 0; i < c->p->nextents; i++) {
+		const struct snap_extent *e = &c->p->extents[i];
+		uint64_t len;
+
+		for (uint64_t va = e->va; va < e->va + e->len; va += len) {
+			len = e->va + e->len - va;
+			if (!area_within(&watch, va, &len) || watch.at == last)
+				continue;
+			last = watch.at;
+			add_range(r, &c->rules.watch[last]);
+		}
+	}
+}
+
+static struct ranges collect(const struct cutter *c, struct pie_iov *v)
+{
+	struct ranges r = { .v = v };
+
+	collect_cut(c, &r);
+	collect_whole(c, &r);
+	return r;
 }
 
 struct chunks chunks_cut(struct prog_space *s, const struct snap_pages *p, const struct chunk_rules *rules)
 {
-	struct cutter c = { .rules = rules }, w = { .rules = rules };
-	struct chunks out;
+	struct cutter c = { .p = p, .rules = *rules, .nareas = areas_find(p, rules, NULL) }, w;
+	struct pie_iov *areas = prog_alloc(s, c.nareas * sizeof(*areas), &(uint64_t){ 0 });
+	struct chunks out = { 0 };
+	struct ranges r;
 
-	cut(&c, p);
-	collect_ranges(&c, p);
-	w.iovs = prog_alloc(s, c.niovs * sizeof(*w.iovs), &w.iovs_va);
+	areas_find(p, rules, areas);
+	c.areas = areas;
+	w = c;
+	cut(&c);
+	if (c.copied < CHUNK_COPY_LEAST) {
+		w.rules.nwatch = 0;
+		c = w;
+		cut(&c);
+	}
+	r = collect(&w, NULL);
+	/* one more of each: cut_area() takes back what it turns out not to need */
+	w.iovs = prog_alloc(s, (c.niovs + 1) * sizeof(*w.iovs), &w.iovs_va);
+	w.parts = prog_alloc(s, (c.nparts + 1) * sizeof(*w.parts), &w.parts_va);
 	w.chunks = prog_alloc(s, c.nchunks * sizeof(*w.chunks), &out.va);
-	w.ranges = prog_alloc(s, c.nranges * sizeof(*w.ranges), &out.ranges_va);
-	cut(&w, p);
-	collect_ranges(&w, p);
+	collect(&w, prog_alloc(s, r.n * sizeof(struct pie_iov), &out.ranges_va));
+	cut(&w);
 	out.n = w.nchunks;
 	out.bytes = w.bytes;
-	out.nranges = w.nranges;
+	out.nranges = r.n;
+	out.ncut = r.ncut;
 	out.ncompare = w.ncompare;
 	return out;
 }

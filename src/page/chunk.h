@@ -5,10 +5,12 @@
  * A chunk is one contiguous piece of a pages file, at most 2 MiB of it, and the
  * addresses its bytes go to. Large runs are cut at 2 MiB boundaries of the
  * *address*, so that a chunk never shares a huge page with another; small runs that
- * follow each other in the file share a chunk and become one read. Whole 2 MiB
- * ranges of mappings that may have huge pages become chunks of their own, of up
- * to PIE_STAGING bytes, for the worker to move into place. So do pages that a task
- * may have inherited already, for the worker to compare.
+ * follow each other in the file share a chunk and become one read.
+ *
+ * Areas (area.h) become chunks of their own, for the worker to move into place. If the pages of one
+ * come from several files, the chunk has parts: a read each, those of the oldest images first. So a
+ * read may go over pages that a newer image holds as well, rather than stop before each:
+ * the newer ones are put on top of them.
  */
 #ifndef PAGE_CHUNK_H
 #define PAGE_CHUNK_H
@@ -17,22 +19,26 @@
 #include "snap/snap.h"
 
 enum { CHUNK_LEN = 2 << 20, CHUNK_IOVS = 512 };
+enum { CHUNK_GAP = 64 << 10 };        /* so much that is not needed is read rather than left out */
+enum { CHUNK_COPY_LEAST = 4 << 20 };  /* below, watching mappings costs more than copying gains */
 
 struct chunks {
 	uint64_t va;     /* of the pie_chunk array in the space */
 	uint32_t n;
 	uint64_t bytes;
-	uint64_t ranges_va; /* pie_iov array: where huge chunks go */
-	uint32_t nranges;
+	uint64_t ranges_va; /* pie_iov array: where chunks are moved or copied to */
+	uint32_t nranges, ncut; /* the first ncut of them are only parts of mappings */
 	uint32_t ncompare;  /* chunks that are to be compared */
 };
 
 /* Ranges of addresses, each list sorted. */
 struct chunk_rules {
 	const struct pie_iov *huge;    /* mappings that may get huge pages */
+	const struct pie_iov *watch;   /* mappings whose other pages may be copied: nothing in them is there already */
 	const struct pie_iov *skip;    /* pages that are left out: a vdso that is kept, what is there already */
 	const struct pie_iov *compare; /* pages that may be there already */
-	size_t nhuge, nskip, ncompare;
+	size_t nhuge, nwatch, nskip, ncompare;
+	bool exact; /* nothing else is read than what is needed: its place in the file will be freed */
 };
 
 /*

@@ -19,20 +19,30 @@
 
 #include "pie/page_worker.h"
 
+/* Of its first read. The other parts of a chunk that has some are put on top of that, when it is complete. */
 static uint32_t requests(const struct page_worker *w, const struct pie_chunk *k)
 {
-	return page_staged(w, k) ? (k->len + PAGE_REQUEST - 1) / PAGE_REQUEST : 1;
+	return page_staged(w, k) ? (page_first_read(k)->len + PAGE_REQUEST - 1) / PAGE_REQUEST : 1;
+}
+
+/* A part that belongs here and there of a staging area cannot be cut at will. */
+static bool suits(const struct page_worker *w, const struct pie_chunk *k)
+{
+	return requests(w, k) <= w->f->ring_entries && !(k->nparts && page_first_read(k)->niovs > 1);
 }
 
 static struct page_request request_of(const struct page_worker *w, uint32_t job, uint32_t i)
 {
-	const struct pie_chunk *k = w->job[job].k;
-	struct page_request q = { k->off, k->iovs_va, (uint64_t)job << 32 | i, k->len, k->niovs, k->file };
+	const struct pie_chunk *k = w->job[job].k, *r = page_first_read(k);
+	struct page_request q = { r->off, r->iovs_va, (uint64_t)job << 32 | i, r->len, r->niovs, r->file };
+	uint64_t at = i * PAGE_REQUEST;
 
 	if (page_staged(w, k)) {
-		q.off += i * PAGE_REQUEST;
-		q.va = page_staging(w, 1 + job) + i * PAGE_REQUEST;
-		q.len = k->len - i * PAGE_REQUEST < PAGE_REQUEST ? k->len - i * PAGE_REQUEST : PAGE_REQUEST;
+		q.off += at;
+		q.va = page_staging(w, 1 + job) + at;
+		if (k->nparts)
+			q.va += ((const struct pie_iov *)r->iovs_va)->va - ((const struct pie_iov *)k->iovs_va)->va;
+		q.len = r->len - at < PAGE_REQUEST ? (uint32_t)(r->len - at) : PAGE_REQUEST;
 		q.niovs = 0;
 	}
 	return q;
@@ -43,7 +53,8 @@ static void complete(struct page_worker *w, uint32_t job, uint32_t i, int32_t re
 	struct page_job *j = &w->job[job];
 	struct page_request q = request_of(w, job, i);
 	struct pie_iov v = { q.va, q.len };
-	struct pie_chunk part = { q.off, q.niovs ? q.va : (uint64_t)&v, q.len, q.niovs ? q.niovs : 1, q.file, 0, 0 };
+	struct pie_chunk part = { .off = q.off, .iovs_va = q.niovs ? q.va : (uint64_t)&v, .len = q.len,
+				  .niovs = q.niovs ? q.niovs : 1, .file = q.file };
 
 	if (res < 0 || (uint32_t)res < q.len)
 		page_read_rest(w, &part, j->direct, res < 0 ? 0 : (uint32_t)res);
@@ -130,7 +141,7 @@ bool page_ahead_chunk(struct page_worker *w, const struct pie_chunk *k, bool dir
 	uint32_t n = requests(w, k), job;
 	int err;
 
-	if (n > w->f->ring_entries || !ring_ready(w, k->file, direct))
+	if (!suits(w, k) || !ring_ready(w, page_first_read(k)->file, direct))
 		return false;
 	while ((job = free_job(w, k)) == PAGE_JOBS) {
 		wait_for_one(w);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How a page worker reads: its own descriptors of the pages files, the way that is best
- * for a chunk, and a chunk from its file to its place. Chunks of whole 2 MiB ranges go
- * through the worker's staging area (page_place.c), the others are read where they belong.
+ * for a chunk, and a chunk from its file to its place: through the worker's staging area (page_place.c), or at once.
  *
  * The ways (doc/pages.md has the figures): what the page cache holds is copied by preadv,
  * which nothing beats; what it does not hold is read past it (O_DIRECT), which saves the
@@ -18,6 +17,7 @@
 /* Newer than the headers of Debian 12. */
 enum { NR_CACHESTAT = 451 };
 
+enum { PART_IOVS = 64 }; /* on the stack, which is small */
 enum { AUTO_LEAST = 64 << 10 }; /* what is smaller is not worth a look: one seek, and the kernel reads ahead */
 
 static int open_file(struct page_worker *w, uint32_t file, uint64_t flags)
@@ -117,34 +117,104 @@ static void read_now(struct page_worker *w, const struct pie_chunk *k, bool dire
 		page_read_rest(w, k, direct, n > 0 ? (uint64_t)n : 0);
 }
 
-void page_read_done(struct page_worker *w, const struct pie_chunk *k, uint32_t slot)
+static void count_read(struct page_worker *w, const struct pie_chunk *k, bool direct)
 {
-	if (page_staged(w, k) && k->compare)
-		page_compare(k, page_staging(w, slot));
-	else if (page_staged(w, k))
-		page_place_move(w, ((const struct pie_iov *)k->iovs_va)->va, page_staging(w, slot), k->len);
-	if (w->f->punch && sys4(__NR_fallocate, page_read_file(w, k->file, false),
-				FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, k->off, k->len) < 0)
-		__atomic_add_fetch(&w->c->board->unpunched, 1, __ATOMIC_RELAXED);
+	if (direct)
+		__atomic_add_fetch(&w->c->board->direct, k->len, __ATOMIC_RELAXED);
 	__atomic_add_fetch(&w->c->board->bytes, k->len, __ATOMIC_RELAXED);
 }
 
-void page_read_chunk(struct page_worker *w, const struct pie_chunk *k)
+/* A part goes to the same place within the staging area as in the end: shift says how far off that is. */
+static void read_part(struct page_worker *w, const struct pie_chunk *part, bool direct, uint64_t shift)
 {
-	bool direct = wants_direct(w, k);
+	const struct pie_iov *v = (const struct pie_iov *)part->iovs_va;
+	struct pie_iov there[PART_IOVS];
+	struct pie_chunk some = { .off = part->off, .iovs_va = (uint64_t)there, .file = part->file };
+
+	for (uint32_t i = 0; i < part->niovs;) {
+		some.len = some.niovs = 0;
+		while (some.niovs < PART_IOVS && i < part->niovs) {
+			there[some.niovs++] = (struct pie_iov){ v[i].va + shift, v[i].len };
+			some.len += (uint32_t)v[i++].len;
+		}
+		read_now(w, &some, direct);
+		some.off += some.len;
+	}
+}
+
+/* The parts of k from number `from` on. */
+static void read_parts(struct page_worker *w, const struct pie_chunk *k, uint32_t slot, uint32_t from)
+{
+	const struct pie_chunk *part = (const struct pie_chunk *)k->parts_va;
+	uint64_t area_va = ((const struct pie_iov *)k->iovs_va)->va;
+	uint64_t shift = page_staged(w, k) ? page_staging(w, slot) - area_va : 0;
+
+	for (uint32_t i = from; i < k->nparts; i++) {
+		bool direct = wants_direct(w, &part[i]);
+
+		read_part(w, &part[i], direct, shift);
+		count_read(w, &part[i], direct);
+	}
+}
+
+/* Not to be able to is no failure. */
+static void punch(struct page_worker *w, const struct pie_chunk *k)
+{
+	if (sys4(__NR_fallocate, page_read_file(w, k->file, false), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, k->off,
+		 k->len) < 0)
+		__atomic_add_fetch(&w->c->board->unpunched, 1, __ATOMIC_RELAXED);
+}
+
+static void place(struct page_worker *w, const struct pie_chunk *k, uint32_t slot)
+{
+	const struct pie_chunk *read = page_first_read(k);
+	uint64_t from_va = page_staging(w, slot);
+
+	if (page_staged(w, k)) {
+		if (k->how == PIE_MOVE)
+			page_place_move(w, k, from_va);
+		else if (k->how == PIE_COPY)
+			page_place_copy(w, k, from_va);
+		else
+			page_compare(k, from_va);
+	}
+	for (uint32_t i = 0; w->f->punch && i < (k->nparts ? k->nparts : 1); i++)
+		punch(w, &read[i]);
+}
+
+void page_read_done(struct page_worker *w, const struct pie_chunk *k, uint32_t slot)
+{
+	read_parts(w, k, slot, 1);
+	place(w, k, slot);
+}
+
+static void read_whole(struct page_worker *w, const struct pie_chunk *k, bool direct)
+{
 	struct pie_iov v = { page_staging(w, 0), k->len };
 	struct pie_chunk staged = *k;
 
-	if (direct)
-		__atomic_add_fetch(&w->c->board->direct, k->len, __ATOMIC_RELAXED);
-	if ((direct || w->f->io == PIE_IO_URING) && page_ahead_chunk(w, k, direct))
-		return;
 	if (page_staged(w, k)) {
 		staged.iovs_va = (uint64_t)&v;
 		staged.niovs = 1;
 	}
 	read_now(w, &staged, direct);
-	page_read_done(w, k, 0);
+	count_read(w, k, direct);
+}
+
+void page_read_chunk(struct page_worker *w, const struct pie_chunk *k)
+{
+	const struct pie_chunk *first = page_first_read(k);
+	bool direct = wants_direct(w, first);
+
+	if ((direct || w->f->io == PIE_IO_URING) && page_ahead_chunk(w, k, direct)) {
+		count_read(w, first, direct);
+		return;
+	}
+	if (k->nparts)
+		read_parts(w, k, 0, 0);
+	else
+		read_whole(w, k, direct);
+	place(w, k, 0);
 }
 
 void page_read_begin(struct page_worker *w)

@@ -47,10 +47,16 @@ struct page_worker {
 	struct page_job job[PAGE_JOBS];
 };
 
-/* Read elsewhere first: whole 2 MiB ranges, which are moved into place, and what is compared with what is there. */
+/* Read elsewhere first? */
 static inline bool page_staged(const struct page_worker *w, const struct pie_chunk *k)
 {
-	return (k->huge && w->f->uffd >= 0) || (k->compare && w->f->staged);
+	return k->how == PIE_COMPARE ? w->f->staged : k->how != PIE_IN_PLACE && w->f->uffd >= 0;
+}
+
+/* What is read first of it: itself, if it has no parts. */
+static inline const struct pie_chunk *page_first_read(const struct pie_chunk *k)
+{
+	return k->nparts ? (const struct pie_chunk *)k->parts_va : k;
 }
 
 /* A worker's staging areas: 0 for reading at once, 1 + job for reading ahead. */
@@ -64,7 +70,7 @@ void page_read_begin(struct page_worker *w);
 /* May return before the chunk is complete; page_read_end() waits for all. */
 void page_read_chunk(struct page_worker *w, const struct pie_chunk *k);
 void page_read_end(struct page_worker *w);
-/* For page_ahead.c: a descriptor of a file; the rest of a chunk from byte `done` on; what follows a whole chunk. */
+/* For page_ahead.c: a descriptor of a file; the rest of a chunk from byte `done` on; what follows the first read. */
 int page_read_file(struct page_worker *w, uint32_t file, bool direct);
 void page_read_rest(struct page_worker *w, const struct pie_chunk *k, bool direct, uint64_t done);
 void page_read_done(struct page_worker *w, const struct pie_chunk *k, uint32_t slot);
@@ -88,9 +94,10 @@ void page_ring_close(struct page_ring *r);
 void page_compare(const struct pie_chunk *k, uint64_t from_va);
 
 /* page_place.c */
-/* A userfaultfd that watches all huge ranges, or -1: nothing is lost but speed. */
+/* A userfaultfd that watches all ranges, or -1: nothing is lost but speed. */
 int page_place_watch(const struct pie_fill *f);
-/* From the staging area to where it belongs. */
-void page_place_move(struct page_worker *w, uint64_t to_va, uint64_t from_va, uint64_t len);
+/* From the staging area to where it belongs: whole ranges of 2 MiB, or whatever pages. */
+void page_place_move(struct page_worker *w, const struct pie_chunk *k, uint64_t from_va);
+void page_place_copy(struct page_worker *w, const struct pie_chunk *k, uint64_t from_va);
 
 #endif

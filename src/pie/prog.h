@@ -90,15 +90,23 @@ struct pie_iov {
 	uint64_t va, len;
 };
 
+/* How memory gets its contents; all but the first by way of a worker's staging area, if it has one. */
+enum pie_how {
+	PIE_IN_PLACE,
+	PIE_MOVE,    /* one piece of whole, aligned 2 MiB ranges: huge pages, moved over */
+	PIE_COPY,    /* pages that are not there yet: each is allocated and copied to, never zeroed */
+	PIE_COMPARE, /* pages that may be the same already, and are to be left alone where they are */
+};
+
 /*
  * One read: len bytes at off of file number `file` go to the niovs pieces of memory (page/chunk.h cuts them).
- * huge: one piece of whole, aligned 2 MiB ranges, to be filled with huge pages.
- * compare: memory that may be the same already, and is to be left alone where it is: whole pages.
+ * Or, with PIE_MOVE, one piece of memory that takes several reads: the parts, in their order, for a later one may
+ * put its bytes over those of an earlier one.
  */
 struct pie_chunk {
-	uint64_t off, iovs_va;
+	uint64_t off, iovs_va, parts_va; /* arrays of pie_iov, pie_chunk */
 	uint32_t len, niovs, file;
-	uint16_t huge, compare;
+	uint16_t how, nparts; /* nparts 0: this is the read */
 };
 
 /* What a page worker did, for the timeline. */
@@ -119,9 +127,9 @@ struct pie_fill {
 	uint32_t share;    /* how many of the budget it takes at first */
 	uint32_t next;     /* atomic: the first chunk nobody has taken */
 	uint32_t punch;    /* auto-dedup: free the pages in the file once they are read */
-	/* Huge pages by moving: ranges to register, worker k's staging area; the leader sets uffd, -1: fill in place */
+	/* Moving and copying: ranges to register, worker k's staging area; the leader sets uffd, -1: fill in place */
 	uint64_t ranges_va, staging_va; /* array of pie_iov; `slots` times PIE_STAGING bytes for each worker */
-	uint32_t nranges;
+	uint32_t nranges, ncut;         /* the first ncut ranges are only parts of mappings */
 	int32_t uffd;
 	uint64_t spans_va; /* array of pie_span, one for each worker */
 	uint32_t slots, ring_entries; /* of each worker's io_uring; 0: none */

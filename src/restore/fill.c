@@ -10,9 +10,14 @@
 #include "base/log.h"
 #include "kern/cpus.h"
 #include "kern/feature.h"
+#include "kern/thp.h"
 #include "page/chunk.h"
 #include "restore/heritage.h"
 #include "restore/vdso_place.h"
+
+#ifndef MAP_DROPPABLE
+#define MAP_DROPPABLE 0x08
+#endif
 
 enum { SERIAL_BELOW = 16 << 20, LARGE = 1 << 30 };
 
@@ -57,6 +62,7 @@ void fill_plan(struct restore *r)
 	count_bytes(r);
 	r->fills = arena_alloc(r->kinds.a, r->snap->ntasks * sizeof(struct pie_fill *));
 	r->huge_pages = feature_has(FEATURE_THP); /* without, moving would only cost */
+	r->huge_always = r->huge_pages && thp_mode() == THP_ALWAYS;
 	r->workers = fill_workers_choose(r->fill_bytes + r->shmem_bytes, r->kinds.opts->parallel_restore,
 					 cpus_usable());
 	if (r->workers)
@@ -105,6 +111,35 @@ static void rule_huge(struct restore *r, const struct snap_task *t, struct chunk
 	}
 }
 
+/* Whether the kernel would give it a huge page when it is touched: nothing is faster than to let it do so. */
+static bool is_huge_anyway(const struct restore *r, const struct snap_task *t, const VmaEntry *v)
+{
+	uint64_t first = (v->start + CHUNK_LEN - 1) / CHUNK_LEN * CHUNK_LEN;
+
+	return fill_may_be_huge(v) && r->huge_pages && !t->mm->thp_disabled && first + CHUNK_LEN <= v->end &&
+	       (r->huge_always || (v->has_madv && v->madv >> MADV_HUGEPAGE & 1));
+}
+
+/* The mappings to which all but huge pages are copied: there must be nothing yet, and a userfaultfd must do. */
+static void rule_watch(struct restore *r, const struct rtask *k, struct chunk_rules *u)
+{
+	const struct snap_task *t = k->t;
+	struct pie_iov *watch = arena_alloc(r->kinds.a, t->mm->n_vmas * sizeof(*watch) + 1);
+	const struct heritage *h = k->heritage;
+
+	u->watch = watch;
+	for (size_t i = 0; i < t->mm->n_vmas; i++) {
+		const VmaEntry *v = t->mm->vmas[i];
+		size_t at = heritage_at(h, v->start);
+
+		if (!(v->status & VMA_ANON_PRIVATE) || v->status & VMA_AREA_VDSO || v->flags & MAP_DROPPABLE)
+			continue;
+		if (is_huge_anyway(r, t, v) || (h && at < h->nkept && h->kept[at].start < v->end))
+			continue;
+		watch[u->nwatch++] = (struct pie_iov){ v->start, v->end - v->start };
+	}
+}
+
 /* What it has inherited. When the image is to be freed of its pages, they have to be read all the same. */
 static void rule_inherited(struct restore *r, const struct heritage *h, struct chunk_rules *u)
 {
@@ -141,14 +176,14 @@ static void rule_vdso(struct restore *r, const struct snap_task *t, struct chunk
 }
 
 /*
- * Room in the hole in which page workers collect huge pages, for as long as filling takes. Returns the record of the
- * mapping: a task that may not have that much memory mapped (RLIMIT_AS) is filled in place.
+ * Room in the hole in which page workers collect what is moved or copied, for as long as filling takes. Returns the
+ * record of the mapping: a task that may not have that much memory mapped (RLIMIT_AS) is filled in place.
  */
 static struct prog_rec *emit_staging(const struct restore *r, struct prog *p)
 {
 	struct prog_rec *rec;
 
-	prog_label(p, "staging area for huge pages");
+	prog_label(p, "staging area for page workers");
 	rec = prog_try(p, SYS_mmap, r->lay.staging_va, r->lay.staging_len, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, (uint64_t)-1, 0);
 	prog_try(p, SYS_madvise, r->lay.staging_va, r->lay.staging_len, MADV_HUGEPAGE);
@@ -171,7 +206,7 @@ static struct pie_file *name_files(struct restore *r, const struct snap_pages *p
 void fill_emit(struct restore *r, const struct rtask *k, struct prog *p)
 {
 	const struct snap_task *t = k->t;
-	struct chunk_rules rules = { 0 };
+	struct chunk_rules rules = { .exact = r->kinds.opts->auto_dedup };
 	const struct pie_file *files;
 	struct prog_rec *staging = NULL;
 	struct pie_fill *f;
@@ -179,6 +214,7 @@ void fill_emit(struct restore *r, const struct rtask *k, struct prog *p)
 	uint64_t va, files_va;
 
 	rule_huge(r, t, &rules);
+	rule_watch(r, k, &rules);
 	rule_inherited(r, k->heritage, &rules);
 	rule_vdso(r, t, &rules);
 	c = chunks_cut(&r->space, &t->pages, &rules);
@@ -197,6 +233,7 @@ void fill_emit(struct restore *r, const struct rtask *k, struct prog *p)
 		.punch = r->kinds.opts->auto_dedup,
 		.ranges_va = c.ranges_va,
 		.nranges = c.nranges,
+		.ncut = c.ncut,
 		.staging_va = r->lay.staging_va,
 		.slots = r->lay.staging_slots,
 		.ring_entries = r->ring_entries,
@@ -210,7 +247,7 @@ void fill_emit(struct restore *r, const struct rtask *k, struct prog *p)
 		staging = emit_staging(r, p);
 	prog_label(p, "fill memory from %s", files[0].name);
 	prog_do(p, OP_FILL, va, staging ? prog_va(&r->space, staging) : 0);
-	prog_label(p, "staging area for huge pages");
+	prog_label(p, "staging area for page workers");
 	if (staging)
 		prog_sys(p, SYS_munmap, r->lay.staging_va, r->lay.staging_len);
 }

@@ -115,7 +115,7 @@ static void lengths(const struct restoring *r, uint32_t workers, bool rings, uin
 		threads += t->ncores;
 		most = t->ncores > most ? t->ncores : most;
 		/* a run has an iovec and its share of a chunk, split at 2 MiB; a mapping or descriptor some records */
-		need += t->pages.nextents * 96 + snap_chain_bytes(&t->pages) / (1 << 15);
+		need += t->pages.nextents * 96 + snap_chain_bytes(&t->pages) / (1 << 13);
 		need += (t->mm ? t->mm->n_vmas : 0) * 1024 + t->nfds * 512;
 	}
 	need += threads * 32768; /* signal frame with all of AMX, records */

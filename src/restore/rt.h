@@ -30,6 +30,7 @@ struct restore {
 	bool plan_only;         /* thaw plan: programs are assembled, descriptors are stand-ins */
 	uint32_t workers;       /* page workers of the whole tree; 0: serial */
 	bool huge_pages;        /* the system lets us have them */
+	bool huge_always;       /* and gives them to whoever touches memory */
 	enum pie_io page_io;    /* how pages are read */
 	uint32_t ring_entries;  /* of each page worker's io_uring; 0: none */
 	uint64_t fill_bytes;    /* private memory to fill in tasks */

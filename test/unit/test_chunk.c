@@ -12,7 +12,7 @@
 
 #include "page/chunk.h"
 
-enum { PAGES = 40000, RUNS = 2000, SPACE = 64 << 20, FIRST = 1000, SOURCES = 3, NOT_IN_FILE = -1 };
+enum { PAGES = 40000, SPACE = 64 << 20, FIRST = 1000, SOURCES = 3, MAPPINGS = 64, NOT_IN_FILE = -1 };
 
 static uint32_t seed;
 
@@ -22,19 +22,23 @@ static uint32_t any(uint32_t below)
 	return (uint32_t)(((uint64_t)seed * below) >> 32);
 }
 
-/* A task's memory from page FIRST on: where in the file each page is, and whether it lies in a mapping that may be
- * huge. */
+/* Where a page's contents are. */
+struct place {
+	int32_t file_page;
+	uint32_t source;
+};
+
+/* A task's memory from page FIRST on: where each page is, and in what kind of mapping it lies. */
 struct memory {
-	int32_t file_page[PAGES];
-	bool huge[PAGES], skipped[PAGES], compared[PAGES];
-	struct pie_iov skip[64], compare[64];
-	uint8_t source[PAGES];
-	struct snap_extent extent[RUNS];
+	struct place place[PAGES], got[PAGES];
+	uint32_t reads[PAGES];
+	bool huge[PAGES], watched[PAGES], skipped[PAGES], compared[PAGES];
+	struct pie_iov skip[64], compare[64], huge_map[MAPPINGS], watch_map[MAPPINGS], mapping[MAPPINGS];
+	size_t nmappings;
+	struct snap_extent extent[PAGES];
 	struct snap_source sources[SOURCES];
 	struct snap_pages pages;
-	struct pie_iov mapping[64];
 	struct chunk_rules rules;
-	uint32_t file_pages[SOURCES];
 };
 
 static uint64_t va_of(size_t page)
@@ -42,19 +46,20 @@ static uint64_t va_of(size_t page)
 	return (FIRST + page) * SNAP_PAGE;
 }
 
+static size_t page_of(uint64_t va)
+{
+	return va / SNAP_PAGE - FIRST;
+}
+
 static void make_mappings(struct memory *m)
 {
-	struct chunk_rules *u = &m->rules;
-
-	for (size_t at = any(600); at < PAGES && u->nhuge < 64; at += any(900)) {
+	for (size_t at = any(600); at < PAGES && m->nmappings < MAPPINGS; at += any(3) ? any(900) : 0) {
 		size_t len = 1 + any(6000);
 
 		len = at + len > PAGES ? PAGES - at : len;
-		m->mapping[u->nhuge++] = (struct pie_iov){ va_of(at), len * SNAP_PAGE };
-		memset(m->huge + at, 1, len);
+		m->mapping[m->nmappings++] = (struct pie_iov){ va_of(at), len * SNAP_PAGE };
 		at += len;
 	}
-	u->huge = m->mapping;
 }
 
 /* Ranges that are left out or compared, wherever mappings are: each page is one of them at most. */
@@ -62,7 +67,7 @@ static void make_inherited(struct memory *m)
 {
 	struct chunk_rules *u = &m->rules;
 
-	for (size_t at = any(900); at < PAGES && u->nskip < 64 && u->ncompare < 64; at += any(900)) {
+	for (size_t at = any(900); at < PAGES && u->nskip < 64 && u->ncompare < 64; at += any(2000)) {
 		size_t len = 1 + any(any(2) ? 3 : 900);
 		struct pie_iov v = { va_of(at), (len = at + len > PAGES ? PAGES - at : len) * SNAP_PAGE };
 		bool skip = any(2);
@@ -78,22 +83,65 @@ static void make_inherited(struct memory *m)
 	u->compare = m->compare;
 }
 
-/* The pages of each source follow each other in its file; a gap now and then, of pages that newer images hold. */
-static void make_extents(struct memory *m, uint32_t longest_gap, uint32_t longest_run)
+/* Which mappings may have huge pages, and which are watched: none in which something is there already. */
+static void make_rules(struct memory *m)
 {
-	for (size_t at = any(longest_gap), n = 0; at < PAGES && n < RUNS; n++) {
-		uint32_t len = 1 + any(longest_run), source = any(SOURCES);
+	struct chunk_rules *u = &m->rules;
 
-		len = at + len > PAGES ? (uint32_t)(PAGES - at) : len;
-		m->file_pages[source] += any(3) ? 0 : any(5);
-		m->extent[n] = (struct snap_extent){ va_of(at), (uint64_t)len * SNAP_PAGE,
-						     (uint64_t)m->file_pages[source] * SNAP_PAGE, source };
-		for (size_t k = 0; k < len; k++) {
-			m->file_page[at + k] = (int32_t)m->file_pages[source]++;
-			m->source[at + k] = (uint8_t)source;
+	for (size_t i = 0; i < m->nmappings; i++) {
+		const struct pie_iov *v = &m->mapping[i];
+		size_t at = page_of(v->va), n = v->len / SNAP_PAGE;
+
+		if (any(4)) {
+			m->huge_map[u->nhuge++] = *v;
+			memset(m->huge + at, 1, n);
 		}
-		m->pages.nextents++;
-		at += len + any(longest_gap);
+		if (any(2) && !memchr(m->skipped + at, 1, n) && !memchr(m->compared + at, 1, n)) {
+			m->watch_map[u->nwatch++] = *v;
+			memset(m->watched + at, 1, n);
+		}
+	}
+	u->huge = m->huge_map;
+	u->watch = m->watch_map;
+	u->exact = any(2);
+}
+
+/* Each source has the pages it has, one after the other in its file; a page is that of the newest that has it. */
+static void make_places(struct memory *m, uint32_t longest_gap, uint32_t longest_run)
+{
+	for (uint32_t k = 0; k < SOURCES; k++) {
+		int32_t next = (int32_t)any(5);
+
+		m->sources[k].depth = (k + 1) % SOURCES;
+		for (size_t at = any(longest_gap); at < PAGES; at += any(longest_gap)) {
+			for (size_t end = at + 1 + any(longest_run); at < end && at < PAGES; at++, next++) {
+				struct place *p = &m->place[at];
+
+				if (p->file_page == NOT_IN_FILE || m->sources[k].depth < m->sources[p->source].depth)
+					*p = (struct place){ next, k };
+			}
+		}
+		if (any(2))
+			longest_gap = 1 + any(100), longest_run = 1 + any(4);
+	}
+}
+
+static void make_extents(struct memory *m)
+{
+	struct snap_extent *e = NULL;
+
+	for (size_t at = 0; at < PAGES; at++) {
+		const struct place *p = &m->place[at];
+		uint64_t off = (uint64_t)p->file_page * SNAP_PAGE;
+
+		if (p->file_page == NOT_IN_FILE) {
+			e = NULL;
+		} else if (e && e->source == p->source && e->off + e->len == off && any(500)) {
+			e->len += SNAP_PAGE;
+		} else {
+			e = &m->extent[m->pages.nextents++];
+			*e = (struct snap_extent){ va_of(at), SNAP_PAGE, off, p->source };
+		}
 	}
 	m->pages.extents = m->extent;
 	m->pages.sources = m->sources;
@@ -105,86 +153,140 @@ static struct memory *memory_new(uint32_t longest_gap, uint32_t longest_run)
 	struct memory *m = calloc(1, sizeof(*m));
 
 	for (size_t i = 0; i < PAGES; i++)
-		m->file_page[i] = NOT_IN_FILE;
+		m->place[i].file_page = NOT_IN_FILE;
 	make_mappings(m);
 	make_inherited(m);
-	make_extents(m, longest_gap, longest_run);
+	make_rules(m);
+	make_places(m, longest_gap, longest_run);
+	make_extents(m);
 	return m;
 }
 
-/* One piece of a chunk, whose bytes begin at off in the file. */
-static void check_piece(struct memory *m, const struct pie_iov *v, uint64_t off, const struct pie_chunk *c)
+/* One read, of a chunk or a part of one: notes what it leaves where. */
+static void do_read(struct memory *m, const struct pie_chunk *r)
 {
-	assert_int_equal(v->va % SNAP_PAGE, 0);
-	assert_int_equal(v->len % SNAP_PAGE, 0);
-	assert_true(v->len > 0 && off % SNAP_PAGE == 0);
-	if (c->huge)
-		assert_true(v->va % CHUNK_LEN == 0 && v->len % CHUNK_LEN == 0 && v->len <= PIE_STAGING);
-	else
-		assert_int_equal(v->va / CHUNK_LEN, (v->va + v->len - 1) / CHUNK_LEN);
-	for (uint64_t k = 0; k < v->len / SNAP_PAGE; k++) {
-		size_t page = v->va / SNAP_PAGE - FIRST + k;
+	const struct pie_iov *v = (const struct pie_iov *)r->iovs_va;
+	uint64_t off = r->off;
 
-		assert_true(page < PAGES);
-		assert_false(m->skipped[page]);
-		assert_true(!c->huge || m->huge[page]);
-		assert_int_equal(c->compare, m->compared[page]);
-		assert_int_equal(m->source[page], c->file);
-		assert_int_equal(m->file_page[page], off / SNAP_PAGE + k);
-		m->file_page[page] = NOT_IN_FILE; /* once */
+	assert_true(r->file < SOURCES);
+	assert_true(r->niovs >= 1 && r->niovs <= CHUNK_IOVS);
+	for (uint32_t k = 0; k < r->niovs; k++) {
+		assert_true(v[k].len > 0 && v[k].va % SNAP_PAGE == 0 && v[k].len % SNAP_PAGE == 0);
+		for (uint64_t done = 0; done < v[k].len; done += SNAP_PAGE, off += SNAP_PAGE) {
+			size_t page = page_of(v[k].va + done);
+
+			assert_true(page < PAGES);
+			m->got[page] = (struct place){ (int32_t)(off / SNAP_PAGE), r->file };
+			m->reads[page]++;
+		}
+	}
+	assert_int_equal(off, r->off + r->len);
+}
+
+/* Every page of it is filled as its mapping wants. `copies`: some are copied, so all that may be are. */
+static void check_pages(const struct memory *m, const struct pie_chunk *c, bool copies)
+{
+	const struct pie_iov *v = (const struct pie_iov *)c->iovs_va;
+
+	for (uint32_t k = 0; k < c->niovs; k++) {
+		if (c->how == PIE_MOVE)
+			assert_true(v->va % CHUNK_LEN == 0 && v->len % CHUNK_LEN == 0 && v->len <= PIE_STAGING);
+		else
+			assert_int_equal(v[k].va / CHUNK_LEN, (v[k].va + v[k].len - 1) / CHUNK_LEN);
+		for (size_t i = page_of(v[k].va); i < page_of(v[k].va + v[k].len); i++) {
+			assert_false(m->skipped[i]);
+			assert_int_equal(c->how == PIE_COMPARE, m->compared[i]);
+			assert_true(c->how != PIE_MOVE || m->huge[i]);
+			assert_true(c->how == PIE_MOVE || (c->how == PIE_COPY) == (copies && m->watched[i]));
+		}
 	}
 }
 
-static void check_ranges(const struct pie_iov *range, uint32_t nranges, const struct pie_chunk *c, uint32_t n)
+static void check_chunk(struct memory *m, const struct pie_chunk *c, bool copies)
 {
-	uint64_t huge = 0, watched = 0;
+	const struct pie_iov *v = (const struct pie_iov *)c->iovs_va;
+	const struct pie_chunk *part = (const struct pie_chunk *)c->parts_va;
 
-	for (uint32_t i = 0; i < n; i++) {
-		const struct pie_iov *v = (const struct pie_iov *)c[i].iovs_va;
-		uint32_t at = 0;
+	check_pages(m, c, copies);
+	assert_true(c->how == PIE_MOVE ? c->niovs == 1 : c->len <= CHUNK_LEN && !c->nparts);
+	if (!c->nparts)
+		do_read(m, c);
+	for (uint32_t i = 0; i < c->nparts; i++) {
+		const struct pie_iov *w = (const struct pie_iov *)part[i].iovs_va;
 
-		if (!c[i].huge)
-			continue;
-		while (at < nranges && range[at].va + range[at].len <= v->va)
-			at++;
-		assert_true(at < nranges && v->va >= range[at].va && v->va + v->len <= range[at].va + range[at].len);
-		huge += v->len;
+		for (uint32_t k = 0; k < part[i].niovs; k++)
+			assert_true(w[k].va >= v->va && w[k].va + w[k].len <= v->va + v->len);
+		do_read(m, &part[i]);
 	}
-	for (uint32_t i = 0; i < nranges; i++)
-		watched += range[i].len;
-	assert_int_equal(huge, watched);
-	for (uint32_t i = 1; i < nranges; i++)
-		assert_true(range[i].va >= range[i - 1].va + range[i - 1].len);
+}
+
+static bool in_ranges(const struct pie_iov *range, uint32_t n, const struct pie_iov *v)
+{
+	uint32_t at = 0;
+
+	while (at < n && (v->va < range[at].va || v->va + v->len > range[at].va + range[at].len))
+		at++;
+	return at < n;
+}
+
+/* All that is moved or copied is watched, nothing else is, and each range is a mapping or consists of areas. */
+static void check_ranges(const struct memory *m, const struct chunks *out)
+{
+	const struct pie_iov *range = (const struct pie_iov *)out->ranges_va;
+	const struct pie_chunk *c = (const struct pie_chunk *)out->va;
+	uint64_t moved = 0, cut = 0;
+
+	for (uint32_t i = 0; i < out->n; i++) {
+		const struct pie_iov *v = (const struct pie_iov *)c[i].iovs_va;
+		bool placed = c[i].how == PIE_MOVE || c[i].how == PIE_COPY;
+
+		for (uint32_t k = 0; k < c[i].niovs; k++)
+			assert_int_equal(in_ranges(range, out->nranges, &v[k]), placed);
+		moved += c[i].how == PIE_MOVE && in_ranges(range, out->ncut, v) ? v->len : 0;
+	}
+	for (uint32_t i = 0; i < out->ncut; i++)
+		cut += range[i].len;
+	assert_int_equal(moved, cut);
+	for (uint32_t i = out->ncut; i < out->nranges; i++) {
+		size_t k = 0;
+
+		while (k < m->rules.nwatch && memcmp(&m->watch_map[k], &range[i], sizeof(range[i])) != 0)
+			k++;
+		assert_true(k < m->rules.nwatch);
+	}
+	for (uint32_t i = 1; i < out->nranges; i++)
+		assert_true(i == out->ncut || range[i].va >= range[i - 1].va + range[i - 1].len);
 }
 
 static void check(struct memory *m, struct prog_space *s)
 {
 	struct chunks out = chunks_cut(s, &m->pages, &m->rules);
 	const struct pie_chunk *c = (const struct pie_chunk *)out.va;
-	uint64_t bytes = 0;
+	uint64_t bytes = 0, copied = 0;
 	uint32_t ncompare = 0;
 
 	assert_int_equal(prog_space_full(s), 0);
+	for (uint32_t i = 0; i < out.n; i++)
+		copied += c[i].how == PIE_COPY ? c[i].len : 0;
+	assert_true(!copied || copied >= CHUNK_COPY_LEAST);
 	for (uint32_t i = 0; i < out.n; i++) {
-		const struct pie_iov *v = (const struct pie_iov *)c[i].iovs_va;
-		uint64_t off = c[i].off;
-
-		assert_true(c[i].file < SOURCES);
-		assert_true(c[i].niovs >= 1 && c[i].niovs <= CHUNK_IOVS);
-		assert_true(c[i].huge ? c[i].niovs == 1 : c[i].len <= CHUNK_LEN);
-		for (uint32_t k = 0; k < c[i].niovs; k++) {
-			check_piece(m, &v[k], off, &c[i]);
-			off += v[k].len;
-		}
-		assert_int_equal(off, c[i].off + c[i].len);
+		check_chunk(m, &c[i], copied);
 		bytes += c[i].len;
-		ncompare += c[i].compare;
+		ncompare += c[i].how == PIE_COMPARE;
 	}
 	assert_int_equal(ncompare, out.ncompare);
 	assert_int_equal(bytes, out.bytes);
-	for (size_t i = 0; i < PAGES; i++)
-		assert_true(m->file_page[i] == NOT_IN_FILE || m->skipped[i]);
-	check_ranges((const struct pie_iov *)out.ranges_va, out.nranges, c, out.n);
+	for (size_t i = 0; i < PAGES; i++) {
+		bool wanted = m->place[i].file_page != NOT_IN_FILE && !m->skipped[i];
+
+		assert_true(wanted ? m->reads[i] >= 1 : !m->reads[i]);
+		assert_true(m->reads[i] <= (m->rules.exact ? 1 : SOURCES));
+		bytes -= wanted ? SNAP_PAGE : 0;
+		if (wanted)
+			assert_memory_equal(&m->got[i], &m->place[i], sizeof(m->got[i]));
+	}
+	assert_int_equal(bytes, 0);
+	check_ranges(m, &out);
 }
 
 static void every_byte_once(void **state)

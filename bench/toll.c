@@ -107,7 +107,7 @@ static void say(const char *what, struct sample *s)
 /* Until the driver has cleared what was freed, which it does when nobody waits. */
 static void rest(size_t len)
 {
-	usleep((useconds_t)(2000 + len / 20000));
+	usleep((useconds_t)(2000 + len / 200000));
 }
 
 static void in_turn(size_t len)

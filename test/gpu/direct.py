@@ -2,6 +2,7 @@
 """thaw run: the library that stands between a program and its driver (doc/gpu-direct.md)."""
 import json
 import os
+import shutil
 import signal
 
 import box
@@ -72,8 +73,8 @@ def payload(images='img'):
     return st.st_size, st.st_blocks * 512
 
 
-def images_of(pid, *more, images='img'):
-    box.must(dump.dump(pid, *more, images=images))
+def images_of(pid, *more, images='img', **kw):
+    box.must(dump.dump(pid, *more, images=images, **kw))
     dump.logged('dump', 'let go of')
     dump.logged('dump', 'were saved')
 
@@ -193,6 +194,36 @@ def killed():
     cuda.passes(pid)
 
 
+CHURN = os.path.join(box.BUILD, 'test/gpu/churn')
+STEPS = 1200000
+
+
+@case('direct/random', limit=240)
+def churning():
+    """More than a million allocations, frees and copies over several threads, and dumps at any moment: the memory comes
+    back in the same process, or in one restored from the images, and all is as the model (churn.c) says."""
+    pid = box.spawn([*RUN, CHURN, os.path.abspath('subject'), '3', '12'], env=cuda.env(STUB_CUDA_LOG='/dev/null'))
+    box.until(lambda: cuda.verdict('subject') == f'ready {pid}', 60)
+
+    def steps():
+        with open('subject.steps', 'rb') as f:
+            return int.from_bytes(f.read(8), 'little')
+    done = 0
+    for i in range(8):
+        goal = STEPS * (i + 1) // 8
+        box.until(lambda: steps() >= goal or cuda.verdict('subject') != f'ready {pid}', 60)
+        check(cuda.verdict('subject') == f'ready {pid}', cuda.verdict('subject'))
+        images = f'img{i}'
+        images_of(pid, *(['-R'] if i % 2 else []), images=images, STUB_CUDA_LOG='/dev/null')
+        if i % 2 == 0:
+            box.wait_gone(pid)
+            box.must(dump.restore(images=images, STUB_CUDA_LOG='/dev/null'))
+        shutil.rmtree(images)
+        check(steps() > done, 'nothing was done in between')
+        done = steps()
+    cuda.passes(pid)
+
+
 @case('direct/toll')
 def toll():
     """bench/toll measures the same things with and without, and is served where it should be."""
@@ -203,6 +234,7 @@ def toll():
         check([x.split(':')[0].split()[:2] for x in text.splitlines()] == [
             ['alloc', '2'], ['alloc', '64'], ['call', 'cuCtxGetCurrent'], ['call', 'cuStreamSynchronize'],
             ['call', 'cuMemsetD8Async']], text)
+    check(r.out.count(', past the gate ') == 3 and 'past' not in without.out, r.out)
     served = int(r.err.split('thaw-cuda: ')[-1].split(' blocks')[0])
     check(served > 100, r.err)
     r = box.must(box.run([argv[0], '--parts', '4'], env=cuda.env()))

@@ -66,6 +66,8 @@ static void report_print(struct json_object *o)
 
 	printf("GPU agent, PID %" PRId64 ", NVIDIA driver %s (CUDA %s)\n", number(o, "pid"), text(driver, "driver"),
 	       text(driver, "cuda"));
+	printf("  at checkpoints it %s\n", json_object_get_boolean(json_object_object_get(driver, "lends")) ?
+	       "lends GPU memory, which thaw copies" : "copies GPU memory itself");
 	for (size_t i = 0; i < json_object_array_length(gpus); i++)
 		gpu_print(json_object_array_get_idx(gpus, i));
 	kept_print(json_object_object_get(o, "kept"));

@@ -159,5 +159,9 @@ uint64_t show_gpu(const struct snap_task *t, size_t *ret_n)
 	*ret_n = e ? e->n_piece : 0;
 	for (size_t i = 0; i < *ret_n; i++)
 		bytes += e->piece[i]->len;
+	if (e && e->has_lent_len) {
+		bytes += e->lent_len;
+		++*ret_n;
+	}
 	return bytes;
 }

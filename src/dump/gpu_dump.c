@@ -20,6 +20,7 @@
 #include "base/guard.h"
 #include "base/log.h"
 #include "base/trace.h"
+#include "dump/gpu_lend.h"
 
 /* Without a driver a process may still map libcuda, as long as it has no GPU. */
 static int connect_agent(struct dump *d, const struct seize_task *dev)
@@ -106,7 +107,7 @@ static int start_restore_threads(struct dump *d)
 {
 	for (size_t i = 0; i < d->gpu->n; i++) {
 		struct gpu_proc *p = &d->gpu->v[i];
-		bool watched = d->kinds.opts->gpu_prefault &&
+		bool watched = d->kinds.opts->gpu_prefault && p->payload_fd < 0 &&
 			       prefault_begin(&p->prefault, gpu_find_task(d->seized, p->pid), p->tid);
 		int err = wants_checkpoint(p) ? let_run(d, p, watched) : 0;
 
@@ -135,8 +136,11 @@ static int stop_restore_threads(struct dump *d)
 static int checkpoint_all(struct dump *d)
 {
 	uint32_t limit_ms = (uint32_t)d->kinds.opts->gpu_timeout * 1000;
-	int err = start_restore_threads(d), err2;
+	int err = gpu_lend_prepare(d, wants_checkpoint), err2;
 	char why[512];
+
+	if (err >= 0)
+		err = start_restore_threads(d);
 
 	if (err >= 0)
 		err = gpu_steps(d, GPU_CHECKPOINT, limit_ms, wants_checkpoint);
@@ -197,5 +201,6 @@ void gpu_dump_done(void *dump)
 	if (!d->gpu)
 		return;
 	gpu_away_done(d);
+	gpu_lend_done(d);
 	gpu_client_close(d->gpu->client);
 }

@@ -41,6 +41,7 @@ struct gpu_proc {
 	size_t nmaps;
 	struct prefault prefault;
 	struct gpu_away away;    /* its memory that thaw moves itself */
+	int payload_fd;          /* the file for what the driver lends, -1: nothing (gpu_lend.h) */
 };
 
 struct gpu_dump {

@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 #include "dump/gpu_dump.h"
+#include "dump/gpu_lend.h"
 
 /* Where the driver had mappings that it will want back at the same addresses: what is not there any more. */
 static void note_ranges(struct dump *d, const struct gpu_proc *p, const struct dump_task *t, ThawGpuEntry *e)
@@ -71,7 +72,7 @@ static bool note_proc(struct dump *d, const struct gpu_proc *p, struct json_obje
 	t->cores[0]->tc->thaw_gpu = e;
 	note_gpus(d, p, gpus, e);
 	take_back_advice(p, t);
-	return gpu_away_note(d, p, e);
+	return gpu_away_note(d, p, e) || gpu_lend_note(p, e);
 }
 
 bool gpu_note(struct dump *d, PluginsEntry *plugins)

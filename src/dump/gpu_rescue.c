@@ -18,6 +18,7 @@
 
 #include "base/log.h"
 #include "base/trace.h"
+#include "dump/gpu_lend.h"
 #include "kern/ptrace.h"
 
 /* For steps that fail: another may be at work for as long as a large GPU takes, unless the driver hangs. */
@@ -78,7 +79,9 @@ static void try_later(struct patient *p)
 
 static int begin(struct rescue *r, struct patient *p, enum gpu_step step)
 {
-	int err = gpu_client_start(r->c, step, p->row->pid, STEP_MS, NULL, &p->ticket);
+	int err = step == GPU_RESTORE && p->row->payload[0] ?
+		gpu_lend_rescue(r->c, p->row, STEP_MS, &p->ticket) :
+		gpu_client_start(r->c, step, p->row->pid, STEP_MS, NULL, &p->ticket);
 
 	p->busy = err >= 0;
 	return err;
@@ -95,6 +98,8 @@ static int take_step(struct rescue *r, struct patient *p)
 		return begin(r, p, GPU_RESTORE);
 	if (state == GPU_LOCKED && p->row->found == GPU_RUNNING)
 		return begin(r, p, GPU_UNLOCK);
+	if (state == GPU_CHECKPOINTING || state == GPU_RESTORING)
+		return err_say(EBUSY, "the driver still lends its GPU memory");
 	if (state == GPU_FAILED)
 		return err_say(EIO, "the driver says that it has failed");
 	log_info("task %d (%s): its GPU state is as before", p->row->pid, p->row->comm);

@@ -25,6 +25,7 @@ struct gpu_ledger {
 		pid_t masked_tid;     /* its restore thread, while all signals are blocked in it; 0: they are not */
 		uint64_t mask;        /* what it had blocked before */
 		char comm[16];
+		char payload[512];    /* the file of what the driver lends (gpu_lend.h); "": it copies itself */
 	} row[GPU_LEDGER_ROWS];
 };
 

@@ -22,7 +22,10 @@ static int begin(struct dump *d, struct gpu_proc *p, enum gpu_step step, uint32_
 
 	p->row->touched = true;
 	p->from_ns = trace_now_ns();
-	err = gpu_client_start(d->gpu->client, step, p->pid, timeout_ms, NULL, &p->ticket);
+	if (step == GPU_CHECKPOINT && p->payload_fd >= 0)
+		err = gpu_client_lend(d->gpu->client, step, p->pid, timeout_ms, NULL, p->payload_fd, false, &p->ticket);
+	else
+		err = gpu_client_start(d->gpu->client, step, p->pid, timeout_ms, NULL, &p->ticket);
 	p->busy = err >= 0;
 	return err;
 }

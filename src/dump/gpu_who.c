@@ -24,7 +24,7 @@ static int add_proc(struct dump *d, const struct seize_task *t, const struct gpu
 		return err_say(EBUSY, "it is a stopped CUDA process, in which the driver cannot work: send it SIGCONT first");
 	p = &g->v[g->n];
 	*p = (struct gpu_proc){ .pid = t->pid, .traces = *traces, .comm = arena_strdup(d->kinds.a, t->comm),
-				.row = &d->ledger->row[g->n] };
+				.row = &d->ledger->row[g->n], .payload_fd = -1 };
 	*p->row = (struct gpu_ledger_row){ .pid = t->pid };
 	snprintf(p->row->comm, sizeof(p->row->comm), "%.15s", t->comm);
 	d->ledger->n = (uint32_t)++g->n;
@@ -70,6 +70,8 @@ static int ask_state(struct dump *d, struct gpu_proc *p)
 	if (err < 0)
 		return err;
 	p->row->found = p->found;
+	if (p->found == GPU_CHECKPOINTING || p->found == GPU_RESTORING)
+		return err_say(EBUSY, "the driver lends its GPU memory to somebody: a checkpoint or restore is under way");
 	if (p->found == GPU_FAILED)
 		return err_say(EIO, "the driver says that its last checkpoint or restore has failed: it cannot be dumped");
 	if (p->found == GPU_NONE)

@@ -80,6 +80,19 @@ int cuda_api_load(struct cuda_api *ret)
 	return r;
 }
 
+/* An older driver refuses the version, or does not know the name. */
+void cuda_api_probe(struct cuda_api *c)
+{
+	int found = 1; /* 0: it is */
+	void *call = NULL;
+
+	c->operation_complete = NULL;
+	if (c->version < CUDA_LENDING_VERSION || !c->call_find || !c->stream_ctx)
+		return;
+	if (c->call_find("cuCheckpointOperationComplete", &call, CUDA_LENDING_VERSION, 0, &found) == CUDA_OK && !found)
+		memcpy(&c->operation_complete, &call, sizeof(call));
+}
+
 const char *cuda_error_text(const struct cuda_api *c, int result, char text[128])
 {
 	const char *name = NULL, *words = NULL;

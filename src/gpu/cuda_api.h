@@ -27,6 +27,7 @@ enum {
 	CUDA_STREAM_NON_BLOCKING = 1,
 	CUDA_HOST_ALLOC_PORTABLE = 1,    /* pinned for every context */
 	CUDA_CHECKPOINT_VERSION = 12080, /* driver 570: the first with the checkpoint calls */
+	CUDA_LENDING_VERSION = 13040,    /* the first whose driver may lend the memory (gpu_lent.h) */
 };
 
 /* What the checkpoint calls take: 64 bytes each, what has no name here must be zero. */
@@ -34,17 +35,27 @@ struct cuda_lock {
 	uint32_t timeout_ms, zero; /* 0: no limit */
 	uint64_t zeros[7];
 };
+struct cuda_lent { /* "custom storage": what the driver lends */
+	void *operation;
+	struct cuda_lent_gpu {
+		cuda_ptr at;
+		size_t len;
+		cuda_stream stream; /* of the GPU's primary context */
+	} *gpu;
+	uint32_t n;
+};
 struct cuda_checkpoint {
-	uint64_t zeros[8];
+	struct cuda_lent **lent; /* NULL: the driver copies; before CUDA 13.4 nothing else is allowed */
+	uint64_t zeros[7];
 };
 struct cuda_gpu_pair {
 	uint8_t from[16], to[16];
 };
 struct cuda_restore {
 	struct cuda_gpu_pair *pair; /* every GPU that was checkpointed, or none */
-	uint32_t n_pairs;
-	uint8_t zeros[52 - sizeof(void *)];
-	uint64_t zero;
+	uint32_t n_pairs, zero;
+	struct cuda_lent **lent; /* as above */
+	uint64_t zeros[5];
 };
 struct cuda_unlock {
 	uint64_t zeros[8];
@@ -66,6 +77,7 @@ struct cuda_access {
 struct cuda_api {
 	void *lib;
 	int version; /* 1000 * major + 10 * minor of CUDA */
+	int (*operation_complete)(void *operation); /* NULL: the driver does not lend */
 #define CUDA_CALL(need, member, symbol, args) int (*member) args;
 #include "gpu/cuda_api.def"
 };
@@ -75,6 +87,9 @@ struct cuda_api {
  * old; the sentence says what is missing. It is never unloaded: the driver's threads live in it.
  */
 int cuda_api_load(struct cuda_api *ret) must_check;
+
+/* Whether the driver, which is started, lends memory at checkpoints: it is asked, a version alone is no proof. */
+void cuda_api_probe(struct cuda_api *c);
 
 /* "CUDA_ERROR_OUT_OF_MEMORY (out of memory)", as the driver calls it, in text. Returns text. */
 const char *cuda_error_text(const struct cuda_api *c, int result, char text[128]);

@@ -69,7 +69,8 @@ static struct pending *pending_find(const struct gpu_client *c, uint32_t ticket)
 	return p;
 }
 
-static int request_send(struct gpu_client *c, struct gpu_request *q, uint32_t limit_ms, uint32_t *ret_ticket)
+/* fd: goes along; -1: none. */
+static int request_send_fd(struct gpu_client *c, struct gpu_request *q, int fd, uint32_t limit_ms, uint32_t *ret_ticket)
 {
 	struct pending *p;
 
@@ -78,7 +79,7 @@ static int request_send(struct gpu_client *c, struct gpu_request *q, uint32_t li
 	q->version = GPU_WIRE_VERSION;
 	q->ticket = ++c->last_ticket;
 	/* when it fails, the reason may still be there to be read */
-	(void)!send(c->fd, q, gpu_request_len(q), MSG_NOSIGNAL);
+	(void)!gpu_pieces_send_fd(c->fd, q, gpu_request_len(q), fd);
 	p = calloc(1, sizeof(*p));
 	if (!p)
 		return err_set(ENOMEM, "ask the GPU agent");
@@ -88,6 +89,11 @@ static int request_send(struct gpu_client *c, struct gpu_request *q, uint32_t li
 	c->pending = p;
 	*ret_ticket = p->ticket;
 	return 0;
+}
+
+static int request_send(struct gpu_client *c, struct gpu_request *q, uint32_t limit_ms, uint32_t *ret_ticket)
+{
+	return request_send_fd(c, q, -1, limit_ms, ret_ticket);
 }
 
 /* Takes the next answer; false: there is none yet. */
@@ -245,27 +251,19 @@ void gpu_client_close(struct gpu_client *c)
 	free(c);
 }
 
-int gpu_client_state(struct gpu_client *c, pid_t pid, enum gpu_state *ret)
+int gpu_client_ask(struct gpu_client *c, uint32_t op, pid_t pid, int *ret_value, char **ret_text)
 {
 	struct pending p;
-	int r = question(c, GPU_OP_STATE, pid, &p);
+	int r = question(c, (enum gpu_op)op, pid, &p);
 
 	if (r < 0)
 		return r;
-	free(p.text);
-	*ret = (enum gpu_state)p.value;
-	return 0;
-}
-
-int gpu_client_restore_tid(struct gpu_client *c, pid_t pid, pid_t *ret)
-{
-	struct pending p;
-	int r = question(c, GPU_OP_TID, pid, &p);
-
-	if (r < 0)
-		return r;
-	free(p.text);
-	*ret = p.value;
+	if (ret_value)
+		*ret_value = p.value;
+	if (ret_text)
+		*ret_text = p.text;
+	else
+		free(p.text);
 	return 0;
 }
 
@@ -280,30 +278,6 @@ int gpu_client_check(struct gpu_client *c, const struct gpu_map *map)
 	return r < 0 ? r : answer_finish(c, ticket, NULL);
 }
 
-int gpu_client_drop(struct gpu_client *c, uint64_t *ret_bytes)
-{
-	struct pending p;
-	int r = question(c, GPU_OP_DROP, 0, &p);
-
-	if (r < 0)
-		return r;
-	free(p.text);
-	*ret_bytes = (uint64_t)p.value << 20;
-	return 0;
-}
-
-int gpu_client_status(struct gpu_client *c, char **ret_json)
-{
-	struct pending p;
-	int r = question(c, GPU_OP_STATUS, 0, &p);
-
-	if (r >= 0 && !p.text)
-		return err_set(ENOMEM, "the GPU agent's status");
-	if (r >= 0)
-		*ret_json = p.text;
-	return r;
-}
-
 int gpu_client_start(struct gpu_client *c, enum gpu_step step, pid_t pid, uint32_t timeout_ms,
 		     const struct gpu_map *map, uint32_t *ret_ticket)
 {
@@ -312,6 +286,16 @@ int gpu_client_start(struct gpu_client *c, enum gpu_step step, pid_t pid, uint32
 	if (map)
 		map_put(&q, map);
 	return request_send(c, &q, timeout_ms, ret_ticket);
+}
+
+int gpu_client_lend(struct gpu_client *c, enum gpu_step step, pid_t pid, uint32_t timeout_ms,
+		    const struct gpu_map *map, int fd, bool doomed, uint32_t *ret_ticket)
+{
+	struct gpu_request q = { .op = GPU_OP_STEP + step, .pid = pid, .timeout_ms = timeout_ms, .doomed = doomed };
+
+	if (map)
+		map_put(&q, map);
+	return request_send_fd(c, &q, fd, timeout_ms, ret_ticket);
 }
 
 int gpu_client_stream(struct gpu_client *c, bool load, pid_t pid, int channel)

@@ -18,8 +18,13 @@
 
 #include "base/err.h"
 
-/* As the driver numbers them (CUprocessState), and NONE: no CUDA process. */
-enum gpu_state { GPU_RUNNING, GPU_LOCKED, GPU_CHECKPOINTED, GPU_FAILED, GPU_NONE };
+/*
+ * As the driver numbers them (CUprocessState), and NONE: no CUDA process. CHECKPOINTING and RESTORING: it lends the
+ * process's memory to somebody (gpu_lent.h).
+ */
+enum gpu_state {
+	GPU_RUNNING, GPU_LOCKED, GPU_CHECKPOINTED, GPU_FAILED, GPU_CHECKPOINTING, GPU_RESTORING, GPU_NONE
+};
 
 enum gpu_step { GPU_LOCK, GPU_CHECKPOINT, GPU_RESTORE, GPU_UNLOCK };
 
@@ -46,6 +51,8 @@ int gpu_client_join(const char *socket, struct gpu_client **ret) must_check;
 /* Closing takes back nothing: what was locked stays locked. */
 void gpu_client_close(struct gpu_client *c);
 
+/* Any question (gpu_wire.h); what follows are some. ret_value and ret_text (which the caller frees): or NULL. */
+int gpu_client_ask(struct gpu_client *c, uint32_t op, pid_t pid, int *ret_value, char **ret_text) must_check;
 int gpu_client_state(struct gpu_client *c, pid_t pid, enum gpu_state *ret) must_check;
 /* The thread of pid that must be able to run while the driver works on it. */
 int gpu_client_restore_tid(struct gpu_client *c, pid_t pid, pid_t *ret) must_check;
@@ -63,6 +70,14 @@ int gpu_client_status(struct gpu_client *c, char **ret_json) must_check;
  */
 int gpu_client_start(struct gpu_client *c, enum gpu_step step, pid_t pid, uint32_t timeout_ms,
 		     const struct gpu_map *map, uint32_t *ret_ticket) must_check;
+/* Whether the driver lends GPU memory, so that the next call is possible. */
+int gpu_client_lends(struct gpu_client *c, bool *ret) must_check;
+/*
+ * Starts a checkpoint or restore in which the agent moves the GPU memory to or from the file fd. doomed: the process
+ * will be ended if that fails.
+ */
+int gpu_client_lend(struct gpu_client *c, enum gpu_step step, pid_t pid, uint32_t timeout_ms,
+		    const struct gpu_map *map, int fd, bool doomed, uint32_t *ret_ticket) must_check;
 /*
  * Lets the agent save GPU memory (of process pid) to a file, or load it; what is to be said goes over the socket
  * `channel` (gpu_stream.h), of which it gets a copy. There is no answer but over that.

@@ -85,6 +85,13 @@ static int target_check(const struct gpu_conn *conn, pid_t pid)
 	return 0;
 }
 
+static bool may_come_with(uint32_t op, bool fd)
+{
+	if (op == GPU_OP_STEP + GPU_CHECKPOINT || op == GPU_OP_STEP + GPU_RESTORE)
+		return true;
+	return (op == GPU_OP_SAVE || op == GPU_OP_LOAD) == fd;
+}
+
 static int request_check(const struct gpu_conn *conn, const struct gpu_request *q, size_t len, bool with_fd)
 {
 	int r = caller_check(conn);
@@ -95,7 +102,7 @@ static int request_check(const struct gpu_conn *conn, const struct gpu_request *
 		return err_say(EPROTO, "the GPU agent that runs here is of another version of thaw: stop it (PID %d)", getpid());
 	if (q->op >= GPU_OP_END || q->n_pairs > GPU_MOST || len != gpu_request_len(q))
 		return err_say(EPROTO, "the GPU agent does not understand request %u", q->op);
-	if ((q->op == GPU_OP_SAVE || q->op == GPU_OP_LOAD) != with_fd)
+	if (!may_come_with(q->op, with_fd))
 		return err_say(EPROTO, "request %u with or without a descriptor", q->op);
 	if (q->op >= GPU_OP_STATE)
 		r = target_check(conn, q->pid);

@@ -65,11 +65,20 @@ static int stream_wait(const struct hand *h, int r, const char *what)
 	return cuda_check(api, r, "%s", what);
 }
 
-/* Runs of pages that hold something. */
-static int chunk_save(struct hand *h, cuda_ptr at, uint64_t offset, size_t len)
+/* In the file everything is whole pages. */
+static size_t whole(size_t len)
 {
-	int r = stream_wait(h, h->lane->slot->api->copy_out(h->buffer, at, len, h->stream), "copy GPU memory out");
-	const char *page = h->buffer;
+	return (len + GPU_PAGE - 1) & ~(size_t)(GPU_PAGE - 1);
+}
+
+/* Runs of pages that hold something. */
+static int chunk_save(struct hand *h, cuda_ptr at, uint64_t offset, size_t part_len)
+{
+	int r = stream_wait(h, h->lane->slot->api->copy_out(h->buffer, at, part_len, h->stream), "copy GPU memory out");
+	size_t len = whole(part_len);
+	char *page = h->buffer;
+
+	memset(page + part_len, 0, len - part_len);
 
 	for (size_t from = 0, to; from < len && r >= 0; from = to) {
 		for (to = from; to < len && !is_zero(page + to, GPU_PAGE); to += GPU_PAGE)
@@ -90,9 +99,9 @@ static int chunk_load(struct hand *h, cuda_ptr at, uint64_t offset, size_t len)
 	const struct cuda_api *api = h->lane->slot->api;
 	int r;
 
-	if (gpu_payload_is_hole(h->lane->payload, offset, len))
+	if (gpu_payload_is_hole(h->lane->payload, offset, whole(len)))
 		return stream_wait(h, api->mem_set_async(at, 0, len, h->stream), "clear GPU memory");
-	r = gpu_payload_read(h->lane->payload, h->buffer, offset, len);
+	r = gpu_payload_read(h->lane->payload, h->buffer, offset, whole(len));
 	if (r < 0)
 		return r;
 	h->lane->bytes += len;
@@ -175,7 +184,7 @@ static void lane_start(struct lane *l, struct hand hand[CREW_MOST], size_t *n)
 
 static uint64_t payload_len(const struct gpu_copy *c)
 {
-	return c->n ? c->part[c->n - 1].offset + c->part[c->n - 1].len : 0;
+	return c->n ? c->part[c->n - 1].offset + whole(c->part[c->n - 1].len) : 0;
 }
 
 int gpu_copy_run(const struct gpu_copy *c, struct gpu_slot *const *slots, size_t n_slots, uint64_t *ret_bytes)

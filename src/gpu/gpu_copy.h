@@ -17,7 +17,7 @@ struct gpu_part {
 	size_t gpu;          /* in gpu_driver.device */
 	uint64_t handle;     /* 0: none yet */
 	cuda_ptr at;         /* 0: not mapped */
-	uint64_t len, offset; /* offset: in the payload */
+	uint64_t len, offset; /* offset: in the payload, from where it has whole GPU_PAGEs */
 };
 
 struct gpu_copy {

@@ -69,6 +69,9 @@ int gpu_driver_init(struct gpu_driver *d)
 	if (n <= 0)
 		return err_say(ENOENT, "the NVIDIA driver knows of no GPU");
 	release_read(d->release);
+	cuda_api_probe(&d->api);
+	log_info("the driver %s", c->operation_complete ? "lends GPU memory at checkpoints, which thaw copies then" :
+		 "has no cuCheckpointOperationComplete: it copies GPU memory at checkpoints itself");
 	d->n = n < GPU_MOST ? (size_t)n : GPU_MOST;
 	for (size_t i = 0; i < d->n && r >= 0; i++) {
 		r = device_read(c, (int)i, &d->device[i]);
@@ -89,7 +92,7 @@ int gpu_driver_state(const struct gpu_driver *d, pid_t pid, enum gpu_state *ret)
 
 	if (result && !no_cuda(result))
 		return cuda_check(&d->api, result, "process %d: ask for its CUDA state", pid);
-	if (!result && (state < GPU_RUNNING || state > GPU_FAILED))
+	if (!result && (state < GPU_RUNNING || state > GPU_RESTORING))
 		return err_say(EIO, "process %d: the NVIDIA driver answers with the unknown CUDA state %d", pid, state);
 	*ret = result ? GPU_NONE : (enum gpu_state)state;
 	return 0;
@@ -126,10 +129,11 @@ int gpu_driver_check(const struct gpu_driver *d, const struct gpu_map *map)
 	return 0;
 }
 
-static int restore_call(const struct cuda_api *c, pid_t pid, const struct gpu_map *map)
+static int restore_call(const struct cuda_api *c, pid_t pid, const struct gpu_map *map, struct cuda_lent **lent)
 {
 	struct cuda_gpu_pair pair[GPU_MOST];
-	struct cuda_restore args = { .pair = map && map->n ? pair : NULL, .n_pairs = map ? (uint32_t)map->n : 0 };
+	struct cuda_restore args = { .pair = map && map->n ? pair : NULL, .n_pairs = map ? (uint32_t)map->n : 0,
+				     .lent = lent };
 
 	for (size_t i = 0; i < args.n_pairs; i++) {
 		memcpy(pair[i].from, map->pair[i].from, GPU_UUID_LEN);
@@ -139,16 +143,16 @@ static int restore_call(const struct cuda_api *c, pid_t pid, const struct gpu_ma
 }
 
 static int step_call(const struct cuda_api *c, enum gpu_step step, pid_t pid, uint32_t timeout_ms,
-		     const struct gpu_map *map)
+		     const struct gpu_map *map, struct cuda_lent **lent)
 {
 	struct cuda_lock lock = { .timeout_ms = timeout_ms };
-	struct cuda_checkpoint checkpoint = { 0 };
+	struct cuda_checkpoint checkpoint = { .lent = lent };
 	struct cuda_unlock unlock = { 0 };
 
 	switch (step) {
 	case GPU_LOCK: return c->process_lock(pid, &lock);
 	case GPU_CHECKPOINT: return c->process_checkpoint(pid, &checkpoint);
-	case GPU_RESTORE: return restore_call(c, pid, map);
+	case GPU_RESTORE: return restore_call(c, pid, map, lent);
 	case GPU_UNLOCK: return c->process_unlock(pid, &unlock);
 	}
 	return CUDA_INVALID_VALUE;
@@ -184,7 +188,7 @@ static int state_refuse(const struct gpu_driver *d, enum gpu_step step, pid_t pi
 }
 
 int gpu_driver_step(const struct gpu_driver *d, enum gpu_step step, pid_t pid, uint32_t timeout_ms,
-		    const struct gpu_map *map)
+		    const struct gpu_map *map, struct cuda_lent **lent)
 {
 	int result, r = step == GPU_RESTORE && map ? gpu_driver_check(d, map) : 0;
 	enum gpu_state state;
@@ -192,7 +196,7 @@ int gpu_driver_step(const struct gpu_driver *d, enum gpu_step step, pid_t pid, u
 
 	if (r < 0)
 		return r;
-	result = step_call(&d->api, step, pid, timeout_ms, map);
+	result = step_call(&d->api, step, pid, timeout_ms, map, lent);
 	if (result == CUDA_OK)
 		return 0;
 	if (result == CUDA_ILLEGAL_STATE)

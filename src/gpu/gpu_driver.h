@@ -33,8 +33,11 @@ int gpu_driver_state(const struct gpu_driver *d, pid_t pid, enum gpu_state *ret)
 int gpu_driver_restore_tid(const struct gpu_driver *d, pid_t pid, pid_t *ret) must_check;
 /* Whether the GPUs that are to take over are here; the sentence names the one that is not. */
 int gpu_driver_check(const struct gpu_driver *d, const struct gpu_map *map) must_check;
-/* timeout_ms: for GPU_LOCK, which the driver gives up itself. map: for GPU_RESTORE. */
+/*
+ * timeout_ms: for GPU_LOCK, which the driver gives up itself. map: for GPU_RESTORE. lent (or NULL): of a checkpoint or
+ * restore, which is not complete then (gpu_lent.h).
+ */
 int gpu_driver_step(const struct gpu_driver *d, enum gpu_step step, pid_t pid, uint32_t timeout_ms,
-		    const struct gpu_map *map) must_check;
+		    const struct gpu_map *map, struct cuda_lent **lent) must_check;
 
 #endif

@@ -13,8 +13,7 @@
 #include "base/log.h"
 #include "base/trace.h"
 #include "gpu/gpu_give.h"
-#include "gpu/gpu_nodes.h"
-#include "gpu/gpu_room.h"
+#include "gpu/gpu_step.h"
 #include "gpu/gpu_stream.h"
 #include "gpu/gpu_words.h"
 
@@ -25,7 +24,7 @@ struct gpu_job {
 	struct gpu_job *next;
 	struct gpu_jobs *all;
 	struct gpu_request request;
-	int channel;                      /* of a stream, else -1 */
+	int channel;                      /* of a stream; the file of a step that is to copy; else -1 */
 	uint64_t conn, from_ns, until_ns; /* until_ns 0: no limit */
 	bool late;                        /* answered already; main thread's */
 	bool done;                        /* under the lock; what follows is the main thread's from then on */
@@ -52,48 +51,6 @@ static const char *what(const struct gpu_job *job)
 	return is_step(job) ? gpu_step_name((enum gpu_step)(job->request.op - GPU_OP_STEP)) : "answer";
 }
 
-/* Where the work will be: as the map says, as the process has it open, or (not to be known from outside) anywhere. */
-static struct gpu_want want_for(const struct gpu_driver *d, const struct gpu_request *q)
-{
-	struct gpu_want want = { .pid = q->pid, .gpus = gpu_nodes_open(d, q->pid) };
-
-	for (size_t i = 0; i < d->n; i++)
-		for (size_t k = 0; k < q->n_pairs; k++)
-			if (!memcmp(d->device[i].uuid, q->pair[k].to, GPU_UUID_LEN))
-				want.gpus |= 1u << i;
-	if (!want.gpus) {
-		want.gpus = (uint32_t)((UINT64_C(1) << d->n) - 1);
-		want.if_free = d->n > 1;
-	}
-	return want;
-}
-
-/* A step needs nothing of the slot but that the context is there: without one it takes longer, no more. */
-static void slots_acquire(struct gpu_jobs *jobs, const struct gpu_request *q, struct gpu_holding *h)
-{
-	struct gpu_want want = want_for(jobs->driver, q);
-
-	if (gpu_pools_acquire(jobs->pools, &want, h) < 0)
-		log_warn("%s", err_text());
-}
-
-/* What the agent itself holds of the GPUs may be just what is missing. */
-static int restore_again(struct gpu_jobs *jobs, const struct gpu_request *q, const struct gpu_map *map)
-{
-	enum gpu_state state;
-	int r = gpu_driver_state(jobs->driver, q->pid, &state);
-
-	if (r < 0)
-		return r;
-	if (state != GPU_CHECKPOINTED)
-		return err_say(ENOMEM, "process %d: there is not enough GPU memory to restore it, and its CUDA state is %s now",
-			       q->pid, gpu_state_name(state));
-	log_warn("process %d: GPU memory is full: the context pools and all that is kept are given up for it", q->pid);
-	gpu_give_all(jobs->keep);
-	gpu_pools_give_up(jobs->pools);
-	return gpu_driver_step(jobs->driver, GPU_RESTORE, q->pid, q->timeout_ms, map);
-}
-
 static const struct gpu_map *request_map(const struct gpu_request *q, struct gpu_map *map)
 {
 	map->n = q->n_pairs;
@@ -103,26 +60,14 @@ static const struct gpu_map *request_map(const struct gpu_request *q, struct gpu
 
 static int step_run(struct gpu_job *job)
 {
-	const struct gpu_driver *d = job->all->driver;
 	const struct gpu_request *q = &job->request;
 	enum gpu_step step = (enum gpu_step)(q->op - GPU_OP_STEP);
-	struct gpu_holding holding = { 0 };
-	struct gpu_map map;
-	uint64_t from;
+	uint64_t from = trace_now_ns();
 	int r;
 
-	request_map(q, &map);
 	gpu_pools_step(job->all->pools, 1);
-	if (step == GPU_CHECKPOINT || step == GPU_RESTORE)
-		slots_acquire(job->all, q, &holding);
-	if (step == GPU_RESTORE)
-		gpu_room_make(job->all->keep, q->pid);
-	from = trace_now_ns();
-	r = gpu_driver_step(d, step, q->pid, q->timeout_ms, &map);
-	gpu_pools_release(job->all->pools, &holding);
+	r = gpu_step_run(job->all, q, job->channel);
 	gpu_pools_step(job->all->pools, -1);
-	if (r == -ENOMEM && step == GPU_RESTORE)
-		r = restore_again(job->all, q, &map);
 	job->ns = trace_now_ns() - from;
 	if (r >= 0)
 		log_info("process %d: %s took %" PRIu64 " us", q->pid, gpu_step_name(step), job->ns / 1000);
@@ -151,6 +96,9 @@ static int job_run(struct gpu_job *job)
 	switch ((enum gpu_op)job->request.op) {
 	case GPU_OP_MAP:
 		return gpu_driver_check(job->all->driver, request_map(&job->request, &map));
+	case GPU_OP_LENDS:
+		job->value = job->all->driver->api.operation_complete != NULL;
+		return 0;
 	case GPU_OP_DROP:
 		job->value = (int)(gpu_give_all(job->all->keep) >> 20);
 		return 0;

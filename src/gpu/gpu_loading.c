@@ -10,7 +10,9 @@
 #include "base/log.h"
 #include "base/progress.h"
 
-like_printf(2, 3) static void tell(struct gpu_loading *l, const char *format, ...)
+static void tell(struct gpu_loading *l, const char *format, ...) like_printf(2, 3);
+
+static void tell(struct gpu_loading *l, const char *format, ...)
 {
 	va_list args;
 

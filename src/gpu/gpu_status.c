@@ -102,6 +102,7 @@ static struct json_object *driver_json(const struct gpu_driver *d)
 	snprintf(version, sizeof(version), "%d.%d", d->api.version / 1000, d->api.version % 1000 / 10);
 	put_text(o, "cuda", version);
 	put_text(o, "driver", d->release);
+	json_object_object_add(o, "lends", json_object_new_boolean(d->api.operation_complete != NULL));
 	return o;
 }
 

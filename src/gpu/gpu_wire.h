@@ -13,25 +13,26 @@
 
 #include "gpu/gpu_client.h"
 
-enum { GPU_WIRE_VERSION = 0x74670004, GPU_WIRE_TEXT = 48 << 10 };
+enum { GPU_WIRE_VERSION = 0x74670005, GPU_WIRE_TEXT = 48 << 10 };
 
 enum gpu_op {
 	GPU_OP_HELLO,      /* is anybody there, and of my version */
 	GPU_OP_STATUS,     /* text: JSON */
 	GPU_OP_MAP,        /* are the GPUs that take over here */
+	GPU_OP_LENDS,      /* value: whether the driver lends memory (gpu_lent.h) */
 	GPU_OP_DROP,       /* give up what is kept; value: MiB */
 	GPU_OP_STATE,      /* this and what follows works on a process; value: enum gpu_state */
 	GPU_OP_TID,        /* value: the restore thread */
 	GPU_OP_SAVE,       /* with a descriptor: gpu_stream.h */
 	GPU_OP_LOAD,       /* the same; pid: the caller's own */
-	GPU_OP_STEP,       /* GPU_OP_STEP + enum gpu_step */
+	GPU_OP_STEP,       /* GPU_OP_STEP + enum gpu_step; with a descriptor: gpu_lent.h */
 	GPU_OP_END = GPU_OP_STEP + GPU_UNLOCK + 1,
 };
 
 struct gpu_request {
 	uint32_t version, op, ticket, timeout_ms;
 	int32_t pid;
-	uint32_t n_pairs;
+	uint32_t n_pairs, doomed; /* doomed: as in gpu_lent.h */
 	struct gpu_pair pair[GPU_MOST]; /* only n_pairs of them are sent */
 };
 

@@ -87,7 +87,8 @@ const char *gpu_step_name(enum gpu_step step)
 
 const char *gpu_state_name(enum gpu_state state)
 {
-	static const char *const name[] = { "running", "locked", "checkpointed", "failed", "none" };
+	static const char *const name[] = { "running", "locked", "checkpointed", "failed", "checkpointing",
+					    "restoring", "none" };
 
 	return name[state];
 }

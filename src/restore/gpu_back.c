@@ -117,6 +117,31 @@ int gpu_back_return(struct gpu_back *b)
 	return 0;
 }
 
+int gpu_back_can_lend(struct gpu_client *c)
+{
+	bool lends = false;
+	int err = gpu_client_lends(c, &lends);
+
+	if (err >= 0 && !lends)
+		err = err_say(ENOTSUP, "its GPU memory was dumped with a driver that lends it (CUDA 13.4), which the driver here "
+			      "does not");
+	return err;
+}
+
+int gpu_back_lend(struct restore *r, const struct rtask *k, struct gpu_client *c, const struct gpu_map *map,
+		  uint32_t *ret_ticket)
+{
+	auto_close int fd = img_open(r->dir->dirfd, IMG_GPU_PAGES, (uint64_t)k->pid);
+	struct stat st;
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0 || (uint64_t)st.st_size != k->t->cores[0]->tc->thaw_gpu->lent_len)
+		return err_say(EINVAL, "gpu-pages-%d.img has another length than the GPU memory it holds", k->pid);
+	return gpu_client_lend(c, GPU_RESTORE, k->pid, (uint32_t)r->kinds.opts->gpu_timeout * 1000, map, fd, true,
+			       ret_ticket);
+}
+
 void gpu_back_free(struct gpu_back *b)
 {
 	if (!b)

@@ -19,6 +19,13 @@ int gpu_back_begin(struct restore *r, struct gpu_back *b, struct gpu_client *c, 
 int gpu_back_wait(struct gpu_back *b) must_check;
 /* The task runs, and the driver has restored and unlocked it. */
 int gpu_back_return(struct gpu_back *b) must_check;
+/*
+ * GPU memory that the driver lent at the checkpoint, and lends again (gpu/gpu_lent.h). can: before anything is created;
+ * lend: instead of the driver's plain restore.
+ */
+int gpu_back_can_lend(struct gpu_client *c) must_check;
+int gpu_back_lend(struct restore *r, const struct rtask *k, struct gpu_client *c, const struct gpu_map *map,
+		  uint32_t *ret_ticket) must_check;
 void gpu_back_free(struct gpu_back *b);
 
 #endif

@@ -115,6 +115,11 @@ int gpu_restore_plan(struct restore *r)
 	return 0;
 }
 
+static bool lent(const struct rgpu_task *t)
+{
+	return t->e && t->e->has_lent_len;
+}
+
 int gpu_restore_open(struct restore *r)
 {
 	const char *map = r->kinds.opts->gpu_map;
@@ -128,7 +133,9 @@ int gpu_restore_open(struct restore *r)
 	for (size_t i = 0; err >= 0 && i < r->gpu->n; i++) {
 		struct rgpu_task *t = &r->gpu->v[i];
 
-		if (t->back)
+		if (lent(t))
+			err = in_task(gpu_back_can_lend(r->gpu->client), t);
+		if (err >= 0 && t->back)
 			err = in_task(gpu_back_begin(r, t->back, r->gpu->client, &r->gpu->map), t);
 	}
 	return err;
@@ -218,6 +225,8 @@ static int begin(struct restore *r, struct rgpu_task *t)
 	t->from_ns = trace_now_ns();
 	t->unlock = !t->e || t->e->state == GPU_RUNNING;
 	t->step = RGPU_RUNS;
+	if (lent(t))
+		return gpu_back_lend(r, t->k, r->gpu->client, &r->gpu->map, &t->ticket);
 	return gpu_client_start(r->gpu->client, GPU_RESTORE, t->k->pid, (uint32_t)r->kinds.opts->gpu_timeout * 1000,
 				&r->gpu->map, &t->ticket);
 }

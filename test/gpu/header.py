@@ -12,6 +12,10 @@ STRUCTS = {'cuda_lock': 'CUcheckpointLockArgs', 'cuda_checkpoint': 'CUcheckpoint
            'cuda_unlock': 'CUcheckpointUnlockArgs', 'cuda_gpu_pair': 'CUcheckpointGpuPair'}
 MEMBERS = (('cuda_lock', 'timeout_ms', 'timeoutMs'), ('cuda_restore', 'pair', 'gpuPairs'),
            ('cuda_restore', 'n_pairs', 'gpuPairsCount'), ('cuda_gpu_pair', 'from', 'oldUuid'), ('cuda_gpu_pair', 'to', 'newUuid'))
+LENT = (('cuda_lent', 'CUcheckpointCustomStorageInfo', 'operation', 'handle'), ('cuda_lent', 'CUcheckpointCustomStorageInfo', 'gpu', 'perDeviceData'),
+        ('cuda_lent', 'CUcheckpointCustomStorageInfo', 'n', 'deviceCount'), ('cuda_lent_gpu', 'CUcheckpointCustomStoragePerDeviceData', 'at', 'devPtr'),
+        ('cuda_lent_gpu', 'CUcheckpointCustomStoragePerDeviceData', 'len', 'size'), ('cuda_lent_gpu', 'CUcheckpointCustomStoragePerDeviceData', 'stream', 'stream'),
+        ('cuda_checkpoint', 'CUcheckpointCheckpointArgs', 'lent', 'customStorageInfo_out'), ('cuda_restore', 'CUcheckpointRestoreArgs', 'lent', 'customStorageInfo_out'))
 NUMBERS = {'CUDA_OK': 'CUDA_SUCCESS', 'CUDA_STREAM_NON_BLOCKING': 'CU_STREAM_NON_BLOCKING',
            'CUDA_HOST_ALLOC_PORTABLE': 'CU_MEMHOSTALLOC_PORTABLE', 'GPU_RUNNING': 'CU_PROCESS_STATE_RUNNING',
            'GPU_LOCKED': 'CU_PROCESS_STATE_LOCKED', 'GPU_CHECKPOINTED': 'CU_PROCESS_STATE_CHECKPOINTED',
@@ -35,6 +39,9 @@ def same():
     lines += [f'_Static_assert(offsetof(struct {s}, {a}) == offsetof({STRUCTS[s]}, {b}), "{s}.{a}");' for s, a, b in MEMBERS]
     lines += [f'_Static_assert((int){a} == (int){b}, "{a}");' for a, b in NUMBERS.items()]
     lines += [f'_Static_assert((int)CUDA_{e} == (int)CUDA_ERROR_{e}, "{e}");' for e in ERRORS]
+    if 'CUcheckpointCustomStorageInfo' in read(HEADER):  # CUDA 13.4
+        lines += [f'_Static_assert(sizeof(struct {a}) == sizeof({b}) && offsetof(struct {a}, {x}) == offsetof({b}, {y}), "{a}");'
+                  for a, b, x, y in LENT]
     rows = re.findall(r'^CUDA_CALL\(\w+,\s*\w+,\s*"(\w+)",\s*\((.*)\)\)$', read(f'{own}/cuda_api.def'), re.M)
     box.check(len(rows) > 20, 'the rows of cuda_api.def cannot be read')
     for symbol, args in rows:  # called with so many zeros: more or fewer arguments would not compile

@@ -18,7 +18,7 @@
 
 #include "stub.h"
 
-enum { OP_STATE, OP_LOCK, OP_CHECKPOINT, OP_RESTORE, OP_UNLOCK };
+enum { OP_STATE, OP_LOCK, OP_CHECKPOINT, OP_RESTORE, OP_UNLOCK, OP_LEND_OUT, OP_LEND_IN, OP_LENT_OUT, OP_LENT_IN };
 
 struct order {
 	int op;
@@ -139,6 +139,33 @@ static int do_restore(const struct order *o)
 	return OK;
 }
 
+/* The caller must hold the contexts of all GPUs that the process has memory on. */
+static int do_lend(const struct order *o, int in)
+{
+	int r = in ? do_map(o) : OK;
+
+	for (int i = 0; i < ALLOCS && r == OK; i++) {
+		int k = 0;
+
+		while (stub.alloc[i].at && k < o->n_gpus && o->number[k] != stub.number[stub.alloc[i].gpu])
+			k++;
+		if (stub.alloc[i].at && k == o->n_gpus)
+			r = INVALID_CONTEXT;
+	}
+	if (r == OK)
+		r = in ? lend_in() : lend_out();
+	return r;
+}
+
+static int do_lent(int in)
+{
+	if (in)
+		lend_in_end();
+	else
+		lend_out_end();
+	return OK;
+}
+
 static int do_unlock(void)
 {
 	stub.state = RUNNING;
@@ -151,16 +178,21 @@ static struct outcome order_do(const struct order *o)
 {
 	static const int needs[] = {
 		[OP_LOCK] = RUNNING, [OP_CHECKPOINT] = LOCKED, [OP_RESTORE] = CHECKPOINTED, [OP_UNLOCK] = LOCKED,
+		[OP_LEND_OUT] = LOCKED, [OP_LEND_IN] = CHECKPOINTED, [OP_LENT_OUT] = CHECKPOINTING, [OP_LENT_IN] = RESTORING,
 	};
 
 	if (o->op == OP_STATE)
 		return (struct outcome){ OK, stub.state };
-	if (stub.state != needs[o->op])
+	if (stub.state != needs[o->op] || (stub.state == CHECKPOINTED && stub.lent != (o->op == OP_LEND_IN)))
 		return (struct outcome){ ILLEGAL_STATE, 0 };
 	switch (o->op) {
 	case OP_LOCK: return (struct outcome){ do_lock(o->timeout_ms), 0 };
 	case OP_CHECKPOINT: return (struct outcome){ do_checkpoint(), 0 };
 	case OP_RESTORE: return (struct outcome){ do_restore(o), 0 };
+	case OP_LEND_OUT: return (struct outcome){ do_lend(o, 0), 0 };
+	case OP_LEND_IN: return (struct outcome){ do_lend(o, 1), 0 };
+	case OP_LENT_OUT: return (struct outcome){ do_lent(0), 0 };
+	case OP_LENT_IN: return (struct outcome){ do_lent(1), 0 };
 	default: return (struct outcome){ do_unlock(), 0 };
 	}
 }
@@ -180,6 +212,8 @@ static void *restore_thread(void *arg)
 			out = order_do(&o);
 			pthread_mutex_unlock(&stub.lock);
 			(void)!send(fd, &out, sizeof(out), MSG_NOSIGNAL);
+			if (out.result == OK && (o.op == OP_LEND_OUT || o.op == OP_LEND_IN))
+				lend_send(fd);
 		}
 		if (fd >= 0)
 			close(fd);
@@ -228,7 +262,8 @@ int cuInit(unsigned flags)
 	return r;
 }
 
-static int ask(const char *name, pid_t pid, struct order *o, int *value)
+/* ret (or NULL): what is lent. */
+static int ask_for(const char *name, pid_t pid, struct order *o, int *value, struct view **ret)
 {
 	struct outcome out = { OPERATING_SYSTEM, 0 };
 	struct sockaddr_un sa;
@@ -238,17 +273,34 @@ static int ask(const char *name, pid_t pid, struct order *o, int *value)
 
 	if (r)
 		return r;
-	gpus_read(&o->n_gpus, o->number);
+	if (ret)
+		o->n_gpus = lend_held(o->number);
+	else
+		gpus_read(&o->n_gpus, o->number);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (connect(fd, (struct sockaddr *)&sa, len))
 		out.result = NOT_INITIALIZED; /* no CUDA there */
 	else if (send(fd, o, sizeof(*o), MSG_NOSIGNAL) == sizeof(*o))
 		(void)!recv(fd, &out, sizeof(out), MSG_WAITALL);
+	if (ret && out.result == OK)
+		out.result = lend_receive(fd, pid, o->op == OP_LEND_IN, ret);
 	(void)!recv(fd, &end, 1, 0); /* until the other end is closed: nobody shall see it there */
 	close(fd);
 	if (value)
 		*value = out.value;
 	return out.result;
+}
+
+static int ask(const char *name, pid_t pid, struct order *o, int *value)
+{
+	return ask_for(name, pid, o, value, NULL);
+}
+
+int lend_complete(pid_t pid, int in)
+{
+	struct order o = { .op = in ? OP_LENT_IN : OP_LENT_OUT };
+
+	return ask("complete", pid, &o, NULL);
 }
 
 #define CHECKPOINT_CALL(name, args, ...)                     \
@@ -297,14 +349,16 @@ CHECKPOINT_CALL(cuCheckpointProcessLock, (int pid, const unsigned *args), {
 	o.timeout_ms = args ? args[0] : 0;
 	return ask("cuCheckpointProcessLock", pid, &o, NULL);
 })
-CHECKPOINT_CALL(cuCheckpointProcessCheckpoint, (int pid, const void *args), {
-	(void)args;
-	o.op = OP_CHECKPOINT;
+CHECKPOINT_CALL(cuCheckpointProcessCheckpoint, (int pid, struct view **const *args), {
+	o.op = args && *args ? OP_LEND_OUT : OP_CHECKPOINT;
+	if (o.op == OP_LEND_OUT)
+		return stub_lends() ? ask_for("cuCheckpointProcessCheckpoint", pid, &o, NULL, *args) : INVALID_VALUE;
 	return ask("cuCheckpointProcessCheckpoint", pid, &o, NULL);
 })
 struct restore_args {
 	const void *pair;
-	unsigned n;
+	unsigned n, zero;
+	struct view **view;
 };
 CHECKPOINT_CALL(cuCheckpointProcessRestore, (int pid, const struct restore_args *args), {
 	o.op = OP_RESTORE;
@@ -313,6 +367,10 @@ CHECKPOINT_CALL(cuCheckpointProcessRestore, (int pid, const struct restore_args 
 		return INVALID_VALUE;
 	if (o.n_pairs)
 		memcpy(o.pair, args->pair, o.n_pairs * sizeof(o.pair[0]));
+	if (args && args->view) {
+		o.op = OP_LEND_IN;
+		return stub_lends() ? ask_for("cuCheckpointProcessRestore", pid, &o, NULL, args->view) : INVALID_VALUE;
+	}
 	return ask("cuCheckpointProcessRestore", pid, &o, NULL);
 })
 CHECKPOINT_CALL(cuCheckpointProcessUnlock, (int pid, const void *args), {

@@ -74,11 +74,19 @@ CALL(cuMemAllocManaged, (dev_ptr *ret, size_t len, unsigned flags), {
 	stub.managed = 1;
 })
 
-FREE_CALL(cuDriverGetVersion, (int *version), {
+static int version_now(void)
+{
 	const char *v = getenv("STUB_CUDA_DRIVER");
 
-	*version = v ? (int)strtol(v, NULL, 10) : 12080;
-})
+	return v ? (int)strtol(v, NULL, 10) : 12080;
+}
+
+int stub_lends(void)
+{
+	return version_now() >= 13040 && !getenv("STUB_CUDA_KEEPS");
+}
+
+FREE_CALL(cuDriverGetVersion, (int *version), { *version = version_now(); })
 CALL(cuDeviceGetCount, (int *n), { *n = stub.n_gpus; })
 CALL(cuDeviceGet, (int *dev, int i), { r = i >= 0 && i < stub.n_gpus ? OK : INVALID_DEVICE; *dev = i; })
 CALL(cuDeviceGetName, (char *name, int len, int dev), {
@@ -107,8 +115,9 @@ int cuGetProcAddress_v2(const char *name, void **call, int version, uint64_t fla
 {
 	char versioned[80];
 
-	(void)version;
 	(void)flags;
+	if (!strcmp(name, "cuCheckpointOperationComplete") && (version < 13040 || !stub_lends()))
+		return version < 13040 ? INVALID_VALUE : NOT_FOUND;
 	snprintf(versioned, sizeof(versioned), "%s_v2", name);
 	*call = dlsym(RTLD_DEFAULT, versioned);
 	if (!*call)

@@ -12,6 +12,7 @@
  *   checkpoint.c  what the restore thread does in the process, and cuCheckpointProcess*(), which ask the
  *                 restore thread of another process through an abstract socket
  *
+ *   lend.c        what CUDA 13.4 calls custom storage: only if STUB_CUDA_DRIVER is 13040 or more
  *   vmm.c         physical pieces that are mapped at reserved addresses, exported and imported as descriptors
  *
  * A new group of calls is one more file; what it allocates becomes rows of stub.alloc.
@@ -26,6 +27,7 @@
  *   STUB_CUDA_GPUS    numbers that become GPUs with UUIDs made of them, "1,2" (default "1"); from 100 on another chip
  *   STUB_CUDA_MEM     MiB a GPU has (default 4096)
  *   STUB_CUDA_DRIVER  what cuDriverGetVersion says (default 12080)
+ *   STUB_CUDA_KEEPS   set: it lends no memory, whatever its version
  *   STUB_CUDA_LOG     a file that gets a line "PID CALL" for each call
  *   STUB_CUDA_RULES   a file of lines "CALL N WHAT": the Nth call (0: each) of that name in a process fails with the
  *                     CUresult WHAT, waits ("sleep=MS"), never comes back ("hang") or ends the process ("die").
@@ -44,7 +46,7 @@ enum {
 	INVALID_CONTEXT = 201, OPERATING_SYSTEM = 304, ILLEGAL_STATE = 401, NOT_FOUND = 500, NOT_READY = 600,
 	NOT_SUPPORTED = 801,
 };
-enum { RUNNING, LOCKED, CHECKPOINTED, FAILED };
+enum { RUNNING, LOCKED, CHECKPOINTED, FAILED, CHECKPOINTING, RESTORING };
 enum { GPUS = 32, ALLOCS = 4096, CTXS = 256 };
 
 typedef uint64_t dev_ptr;
@@ -75,6 +77,7 @@ extern struct stub {
 	void *backup;
 	size_t backup_len;
 	int managed; /* there is unified memory: it cannot be checkpointed */
+	int lent; /* checkpointed, and its memory is with whoever asked */
 	int lost; /* imported memory was mapped at the checkpoint: it cannot be restored */
 } stub;
 
@@ -109,6 +112,7 @@ int gate_leave(int r);
 /* --- devices and contexts */
 void gpus_read(int *n, int number[GPUS]); /* what the environment says now */
 void uuid_of(int number, uint8_t uuid[16]);
+int stub_lends(void); /* whether the driver is one that lends memory */
 void devs_open(void);
 void devs_close(void);
 struct ctx *ctx_now(void);
@@ -116,6 +120,17 @@ struct ctx *ctx_now(void);
 /* --- memory */
 int mem_map(dev_ptr at, size_t len, dev_ptr *ret);
 int pieces_let_go(void);               /* at a checkpoint: descriptors are closed */
+/* --- lent memory: in the process, in the caller; pid's restore thread does the rest */
+struct view;
+int lend_out(void);
+void lend_out_end(void);
+int lend_in(void);
+void lend_in_end(void);
+void lend_send(int sock);
+int lend_receive(int sock, pid_t pid, int in, struct view **ret);
+int lend_held(int number[GPUS]);
+int lend_complete(pid_t pid, int in);
+
 int pieces_restore(struct alloc *a);    /* maps the piece of this row again, with a new descriptor */
 
 #endif

@@ -11,6 +11,7 @@
 #include "dump/gpu_away.h"
 #include "dump/gpu_rescue.h"
 #include "dump/prefault.h"
+#include "gpu/gpu_spare.h"
 #include "kern/kcmp.h"
 
 /* What of a GPU can be seen in a task from outside. */
@@ -42,6 +43,7 @@ struct gpu_proc {
 	struct prefault prefault;
 	struct gpu_away away;    /* its memory that thaw moves itself */
 	int payload_fd;          /* the file for what the driver lends, -1: nothing (gpu_lend.h) */
+	struct gpu_spares *spares; /* the GPUs, and what it had there before; NULL: unknown */
 };
 
 struct gpu_dump {

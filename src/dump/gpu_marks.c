@@ -18,7 +18,7 @@
 /* From these releases on the driver is left to judge. */
 enum { MANAGED_MAY_WORK = 590, IPC_MAY_WORK = 610 };
 
-/* Below it lie the driver's own mappings of /dev/nvidia-uvm, one a context; managed memory lies where mmap() puts it. */
+/* Below it lie the driver's own mappings of /dev/nvidia-uvm, one a context; managed memory is where mmap() puts it. */
 static const uint64_t OWN_BELOW_VA = UINT64_C(1) << 36;
 
 static bool has_managed(const struct gpu_proc *p)

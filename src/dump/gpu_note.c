@@ -58,6 +58,25 @@ static void note_gpus(struct dump *d, const struct gpu_proc *p, struct json_obje
 	}
 }
 
+/* What they are, and what was in use of them. */
+static void note_room(struct dump *d, const struct gpu_proc *p, ThawGpuEntry *e)
+{
+	char **chip = arena_alloc(d->kinds.a, (e->n_gpu + 1) * sizeof(*chip));
+	uint64_t *need = arena_alloc(d->kinds.a, (e->n_gpu + 1) * sizeof(*need));
+
+	for (size_t i = 0; i < e->n_gpu; i++) {
+		const struct gpu_spare_of *g = p->spares ? gpu_spare_find(p->spares, e->gpu[i]) : NULL;
+
+		if (!g || g->used_len == UINT64_MAX)
+			return;
+		chip[i] = arena_strdup(d->kinds.a, g->name);
+		need[i] = g->used_len;
+	}
+	e->chip = chip;
+	e->need = need;
+	e->n_chip = e->n_need = e->n_gpu;
+}
+
 /* Returns whether it has GPU memory in a file of its own. */
 static bool note_proc(struct dump *d, const struct gpu_proc *p, struct json_object *gpus)
 {
@@ -71,6 +90,7 @@ static bool note_proc(struct dump *d, const struct gpu_proc *p, struct json_obje
 			note_ranges(d, p, &d->kinds.tasks[i], e);
 	t->cores[0]->tc->thaw_gpu = e;
 	note_gpus(d, p, gpus, e);
+	note_room(d, p, e);
 	take_back_advice(p, t);
 	return gpu_away_note(d, p, e) || gpu_lend_note(p, e);
 }

@@ -4,7 +4,10 @@
  * state, and looked for once more behind the locks, since the tree ran meanwhile.
  */
 #include <stdio.h>
+#include <stdlib.h>
 
+#include "base/cleanup.h"
+#include "base/log.h"
 #include "dump/gpu_dump.h"
 
 static int in_task(int err, const struct seize_task *t)
@@ -63,6 +66,21 @@ int gpu_who_find(struct dump *d, const struct seize_task **ret_dev)
 
 /* --- asked, while the tree runs --------------------------------------------------------------------- */
 
+/* Only to refuse a restore early: without it a dump is as good. */
+static void ask_spare(struct dump *d, struct gpu_proc *p)
+{
+	struct gpu_spares *spares = arena_alloc(d->kinds.a, sizeof(*spares));
+	auto_free char *text = NULL;
+	int err = gpu_client_spare(d->gpu->client, p->pid, &text);
+
+	if (err >= 0)
+		err = gpu_spare_read(text, spares);
+	if (err >= 0)
+		p->spares = spares;
+	else
+		log_info("task %d (%s): %s", p->pid, p->comm, err_text());
+}
+
 static int ask_state(struct dump *d, struct gpu_proc *p)
 {
 	int err = gpu_client_state(d->gpu->client, p->pid, &p->found);
@@ -79,6 +97,8 @@ static int ask_state(struct dump *d, struct gpu_proc *p)
 	err = gpu_client_restore_tid(d->gpu->client, p->pid, &p->tid);
 	if (err >= 0)
 		err = gpu_heirs_age(p);
+	if (err >= 0 && p->found != GPU_CHECKPOINTED)
+		ask_spare(d, p);
 	return err < 0 || p->found == GPU_CHECKPOINTED ? err : gpu_marks_check(d, p);
 }
 

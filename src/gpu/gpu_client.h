@@ -61,6 +61,8 @@ int gpu_client_restore_tid(struct gpu_client *c, pid_t pid, pid_t *ret) must_che
 int gpu_client_check(struct gpu_client *c, const struct gpu_map *map) must_check;
 /* Lets it give up what it keeps on the GPUs; how much that was. */
 int gpu_client_drop(struct gpu_client *c, uint64_t *ret_bytes) must_check;
+/* What GPUs there are, their free memory and what pid has of it, as text for gpu_spare_read(); the caller frees it. */
+int gpu_client_spare(struct gpu_client *c, pid_t pid, char **ret_text) must_check;
 /* What the agent is and does, as JSON text that the caller frees. */
 int gpu_client_status(struct gpu_client *c, char **ret_json) must_check;
 

@@ -30,13 +30,14 @@ struct gpu_job {
 	bool done;                        /* under the lock; what follows is the main thread's from then on */
 	int result, value;
 	uint64_t ns;
-	char text[1024];
+	char text[GPU_JOB_TEXT];
 };
 
 int gpu_jobs_init(struct gpu_jobs *jobs, struct gpu_start *start, struct gpu_keep *keep)
 {
 	*jobs = (struct gpu_jobs){ .start = start, .driver = start->driver, .pools = start->pools, .keep = keep };
 	pthread_mutex_init(&jobs->lock, NULL);
+	gpu_spare_init(&jobs->spare);
 	jobs->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return jobs->wake_fd < 0 ? err_set(errno, "make an eventfd") : 0;
 }
@@ -84,12 +85,21 @@ static int stream_run(struct gpu_job *job)
 	return gpu_stream_serve(&s);
 }
 
+/* The driver need not be there yet. */
+static int spare_run(struct gpu_job *job)
+{
+	struct gpu_jobs *jobs = job->all;
+	bool holds = gpu_start_state(jobs->start) == 0 && gpu_pools_any(jobs->pools);
+
+	return gpu_spare_write(&jobs->spare, holds, job->request.pid, job->text, sizeof(job->text));
+}
+
 static int job_run(struct gpu_job *job)
 {
 	enum gpu_state state = GPU_NONE;
 	struct gpu_map map;
 	pid_t tid = 0;
-	int r = gpu_start_wait(job->all->start);
+	int r = job->request.op == GPU_OP_SPARE ? 0 : gpu_start_wait(job->all->start);
 
 	if (r < 0)
 		return r;
@@ -110,6 +120,8 @@ static int job_run(struct gpu_job *job)
 		r = gpu_driver_restore_tid(job->all->driver, job->request.pid, &tid);
 		job->value = tid;
 		return r;
+	case GPU_OP_SPARE:
+		return spare_run(job);
 	case GPU_OP_SAVE:
 	case GPU_OP_LOAD:
 		return stream_run(job);
@@ -123,14 +135,12 @@ static void *job_thread(void *arg)
 	struct gpu_job *job = arg;
 	struct gpu_jobs *jobs = job->all;
 	int wake_fd = jobs->wake_fd, r = job_run(job);
-	char text[sizeof(job->text)] = "";
 	const uint64_t one = 1;
 
 	close_fd(&job->channel);
-	if (r < 0)
-		snprintf(text, sizeof(text), "%s", err_text());
 	pthread_mutex_lock(&jobs->lock);
-	memcpy(job->text, text, sizeof(text));
+	if (r < 0)
+		snprintf(job->text, sizeof(job->text), "%s", err_text());
 	job->result = r < 0 ? r : 0;
 	job->done = true;
 	pthread_mutex_unlock(&jobs->lock);

@@ -13,16 +13,20 @@
 
 #include "gpu/gpu_driver.h"
 #include "gpu/gpu_keep.h"
+#include "gpu/gpu_spare.h"
 #include "gpu/gpu_start.h"
 #include "gpu/gpu_wire.h"
 
 struct gpu_job;
+
+enum { GPU_JOB_TEXT = 8 << 10 };
 
 struct gpu_jobs {
 	struct gpu_start *start;
 	const struct gpu_driver *driver; /* and */
 	struct gpu_pools *pools;         /* are there when it is over */
 	struct gpu_keep *keep;
+	struct gpu_spare spare;
 	int wake_fd; /* an eventfd: counted up when a job is done */
 	pthread_mutex_t lock;
 	struct gpu_job *first; /* main thread's */
@@ -35,7 +39,7 @@ struct gpu_answer {
 	uint32_t ticket;
 	int result, value;
 	uint64_t ns;
-	char text[1024];
+	char text[GPU_JOB_TEXT];
 };
 
 /* What status shows of a job. */

@@ -313,3 +313,14 @@ void gpu_pools_release(struct gpu_pools *p, struct gpu_holding *h)
 		pool_release(&p->pool[s->gpu], s);
 	}
 }
+
+bool gpu_pools_any(struct gpu_pools *p)
+{
+	bool any = false;
+
+	pthread_mutex_lock(&p->lock);
+	for (size_t i = 0; i < p->driver->n; i++)
+		any |= p->pool[i].first != NULL;
+	pthread_mutex_unlock(&p->lock);
+	return any;
+}

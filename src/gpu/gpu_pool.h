@@ -70,6 +70,8 @@ void gpu_pools_step(struct gpu_pools *p, int more);
 
 /* All or nothing (but if_free). Thread-safe. */
 int gpu_pools_acquire(struct gpu_pools *p, const struct gpu_want *want, struct gpu_holding *ret) must_check;
+/* Whether there are slots, on any GPU. */
+bool gpu_pools_any(struct gpu_pools *p);
 /* Scrubs and gives back. */
 void gpu_pools_release(struct gpu_pools *p, struct gpu_holding *h);
 

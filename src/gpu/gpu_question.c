@@ -43,3 +43,10 @@ int gpu_client_status(struct gpu_client *c, char **ret_json)
 		return err_set(ENOMEM, "the GPU agent's status");
 	return r;
 }
+
+int gpu_client_spare(struct gpu_client *c, pid_t pid, char **ret_text)
+{
+	int r = gpu_client_ask(c, GPU_OP_SPARE, pid, NULL, ret_text);
+
+	return r >= 0 && !*ret_text ? err_set(ENOMEM, "the GPU agent's answer") : r;
+}

@@ -23,6 +23,7 @@ enum gpu_op {
 	GPU_OP_DROP,       /* give up what is kept; value: MiB */
 	GPU_OP_STATE,      /* this and what follows works on a process; value: enum gpu_state */
 	GPU_OP_TID,        /* value: the restore thread */
+	GPU_OP_SPARE,      /* text: gpu_spare.h */
 	GPU_OP_SAVE,       /* with a descriptor: gpu_stream.h */
 	GPU_OP_LOAD,       /* the same; pid: the caller's own */
 	GPU_OP_STEP,       /* GPU_OP_STEP + enum gpu_step; with a descriptor: gpu_lent.h */

@@ -25,6 +25,7 @@
 #include "base/trace.h"
 #include "gpu/gpu_words.h"
 #include "restore/gpu_back.h"
+#include "restore/gpu_fits.h"
 
 enum { UNLOCK_MS = 10000 };
 
@@ -45,6 +46,7 @@ struct rgpu_task {
 struct rgpu {
 	struct gpu_client *client;
 	struct gpu_map map;
+	struct gpu_fits fits;
 	struct rgpu_task *v;
 	size_t n, left;
 };
@@ -120,6 +122,19 @@ static bool lent(const struct rgpu_task *t)
 	return t->e && t->e->has_lent_len;
 }
 
+static int check_fits(struct restore *r)
+{
+	struct rgpu *g = r->gpu;
+	int err = 0;
+
+	g->fits.map = &g->map;
+	gpu_fits_ask(&g->fits, g->client);
+	for (size_t i = 0; err >= 0 && i < g->n; i++)
+		if (g->v[i].e)
+			err = in_task(gpu_fits_add(&g->fits, g->v[i].e), &g->v[i]);
+	return err < 0 ? err : gpu_fits_check(&g->fits);
+}
+
 int gpu_restore_open(struct restore *r)
 {
 	const char *map = r->kinds.opts->gpu_map;
@@ -130,6 +145,8 @@ int gpu_restore_open(struct restore *r)
 	err = gpu_client_open(r->kinds.opts->gpu_socket, &r->gpu->client);
 	if (err >= 0 && map)
 		err = err_ctx(gpu_client_check(r->gpu->client, &r->gpu->map), "--gpu-map");
+	if (err >= 0)
+		err = check_fits(r);
 	for (size_t i = 0; err >= 0 && i < r->gpu->n; i++) {
 		struct rgpu_task *t = &r->gpu->v[i];
 
@@ -174,32 +191,17 @@ static void done(struct restore *r, struct rgpu_task *t)
 	r->gpu->left--;
 }
 
-/* Where each GPU of the image goes: to itself, or as --gpu-map says, which must name all. */
-static int place_gpu(const struct gpu_map *asked, const char *uuid, struct gpu_pair *pair)
-{
-	for (size_t i = 0; i < asked->n; i++)
-		if (!memcmp(asked->pair[i].from, pair->from, GPU_UUID_LEN)) {
-			*pair = asked->pair[i];
-			return 0;
-		}
-	return asked->n ? err_say(EINVAL, "--gpu-map does not name %s, which the process uses", uuid) : 0;
-}
-
-/* Not earlier: an agent that has just been started gets its driver ready while memory is filled. */
+/* Without NVML the driver itself is asked, and not earlier: an agent that has just been started gets it ready meanwhile. */
 static int check_gpus(struct restore *r, const struct rgpu_task *t)
 {
-	struct gpu_map one;
+	for (size_t i = 0; !r->gpu->fits.known && t->e && i < t->e->n_gpu; i++) {
+		struct gpu_map one = { .n = 1 };
+		int err = gpu_fits_place(&r->gpu->map, t->e->gpu[i], &one.pair[0]);
 
-	for (size_t i = 0; t->e && i < t->e->n_gpu; i++) {
-		const char *uuid = t->e->gpu[i];
-		int err = gpu_map_parse(arena_printf(r->kinds.a, "%s=%s", uuid, uuid), &one);
-
-		if (err >= 0)
-			err = place_gpu(&r->gpu->map, uuid, &one.pair[0]);
 		if (err >= 0 && !r->gpu->map.n)
 			err = gpu_client_check(r->gpu->client, &one);
 		if (err == -ENOENT)
-			err = err_say(ENOENT, "it uses %s, which is not in this machine: --gpu-map puts another in its place", uuid);
+			err = gpu_fits_missing(t->e->gpu[i]);
 		if (err < 0)
 			return err;
 	}

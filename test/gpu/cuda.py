@@ -18,8 +18,8 @@ def env(**more):
     """The environment of thaw and of CUDA programs."""
     e = {k: os.environ[k] for k in ('PATH', 'LD_LIBRARY_PATH') if k in os.environ} | {'LC_ALL': 'C'}
     if not REAL:
-        e.update(LD_LIBRARY_PATH=STUB, THAW_LIBCUDA=f'{STUB}/libcuda.so.1', STUB_CUDA_LOG=os.path.abspath('calls'),
-                 STUB_CUDA_RULES=os.path.abspath('rules'))
+        e.update(LD_LIBRARY_PATH=STUB, THAW_LIBCUDA=f'{STUB}/libcuda.so.1', THAW_LIBNVML=f'{STUB}/libcuda.so.1',
+                 STUB_CUDA_LOG=os.path.abspath('calls'), STUB_CUDA_RULES=os.path.abspath('rules'))
     e.update({k: str(v) for k, v in more.items()})
     return e
 

@@ -254,6 +254,57 @@ def another_gpu():
     cuda.passes(pid)
 
 
+def early(r, text):
+    """Refused before anything was created."""
+    box.refused(r, text)
+    with open('restore.log') as f:
+        check('stage launch' not in f.read(), 'it was refused late')
+    nothing_left()
+
+
+@case('dump/GPUs that do not do')
+def do_not_do():
+    """Another model, one too few, too little memory for all together: each with a sentence, before anything is created."""
+    stub_only()
+    root, kids = tree(2, mib=64)
+    box.must(dump(root))
+
+    def now(*more, **env):
+        a = cuda.agent_pid()
+        if a:
+            os.kill(a, signal.SIGKILL)
+            box.wait_gone(a)
+        return restore(*more, **env)
+    one, two, other = (f'GPU-5b5b5b5b-5b5b-5b5b-5b5b-5b5b5b5b{n:04x}' for n in (1, 2, 100))
+    early(now(STUB_CUDA_GPUS='2'), f'it uses {one}, which is not in this machine')
+    early(now('--gpu-map', f'{one}={other}', STUB_CUDA_GPUS='1,2,100'),
+          f'it used {one}, an Stub GPU A, and {other} is an Stub GPU B')
+    early(now('--gpu-map', f'{two}={one}', STUB_CUDA_GPUS='1,2'), f'does not name {one}')
+    early(now(STUB_CUDA_GPUS='1,2', STUB_CUDA_MEM=100),
+          f'{one} (Stub GPU A) has 100 MiB of memory free, and the processes of the image need 128 MiB there')
+    hog = cuda.start('hog', mib=64, STUB_CUDA_GPUS='1,2')
+    box.refused(now(STUB_CUDA_GPUS='1,2', STUB_CUDA_MEM=180), 'has 115 MiB of memory free')
+    box.must(now('--gpu-map', f'{one}={two}', STUB_CUDA_GPUS='1,2', STUB_CUDA_MEM=180))
+    cuda.passes(hog, 'hog')
+    for name, pid in kids.items():
+        cuda.passes(pid, name)
+
+
+@case('dump/memory that nobody tells')
+def not_told():
+    """Without NVML, and for images that do not say what they need, the driver's restore has the word."""
+    stub_only()
+    pid = cuda.start()
+    box.must(dump(pid, THAW_LIBNVML='/nowhere'))
+    box.must(restore(STUB_CUDA_MEM=1))
+    logged('restore', 'GPU restore took')
+    box.must(dump(pid))
+    os.kill(cuda.agent_pid(), signal.SIGKILL)
+    box.must(restore(THAW_LIBNVML='/nowhere', STUB_CUDA_MEM=1))
+    logged('restore', 'libnvidia-ml.so.1 cannot be used')
+    cuda.passes(pid)
+
+
 def no_driver():
     return dict(cuda.env(), THAW_LIBCUDA='/nowhere/libcuda.so.1')
 

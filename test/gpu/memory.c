@@ -3,9 +3,9 @@
  * A CUDA program that knows every word of its GPU memory: subject FILE [MIB [ALLOCATIONS [GPU,... [HOW]]]]
  *
  * It fills MIB (16) MiB in ALLOCATIONS (4) pieces with a kernel, in turn on the GPUs named (0), is ready
- * (subject.h), and when it is told verifies all words with a kernel. HOW: busy: a second thread launches kernels on a piece
- * of its own the whole time. fork: a child that lives as long inherits everything and uses none of it. managed: has
- * unified memory, too. import: has what shows an event that was imported from process 1. The driver is found with
+ * (subject.h), and when it is told verifies all words with a kernel. HOW busy: a second thread launches kernels on a
+ * piece of its own the whole time. fork: a child that lives as long inherits everything and uses none of it. managed:
+ * has unified memory, too. import: has what shows an event that was imported from process 1. The driver is found with
  * dlopen() and the kernels are text, so this builds and runs with the stub, and with a real GPU without nvcc.
  */
 #include <dlfcn.h>

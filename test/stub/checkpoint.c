@@ -127,7 +127,7 @@ static int do_restore(const struct order *o)
 		struct alloc *a = &stub.alloc[i];
 
 		if (a->at)
-			r = a->piece ? pieces_restore(a) : mem_map(a->at, a->len, &a->at);
+			r = a->piece ? pieces_restore(a) : mem_map(a->gpu, a->at, a->len, &a->at);
 		if (a->at && r == OK)
 			memcpy((void *)a->at, (char *)stub.backup + a->offset, a->len);
 	}

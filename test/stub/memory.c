@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Device memory (stub.h). */
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -7,11 +8,14 @@
 #include "stub.h"
 
 /* Device memory at its address, zeroed as new memory is; the memfd lives as long as it is mapped. */
-int mem_map(dev_ptr at, size_t len, dev_ptr *ret)
+int mem_map(int gpu, dev_ptr at, size_t len, dev_ptr *ret)
 {
-	int fd = memfd_create("nvidia-memory", MFD_CLOEXEC);
+	char name[32];
 	void *p = MAP_FAILED;
+	int fd;
 
+	snprintf(name, sizeof(name), "nvidia-memory-%d", stub.number[gpu]); /* nvml.c looks for it */
+	fd = memfd_create(name, MFD_CLOEXEC);
 	if (fd >= 0 && ftruncate(fd, (off_t)len) == 0)
 		p = mmap((void *)at, len, PROT_READ | PROT_WRITE, MAP_SHARED | (at ? MAP_FIXED : 0), fd, 0);
 	close(fd);
@@ -33,7 +37,7 @@ static int mem_alloc(dev_ptr *ret, size_t len)
 	for (int i = 0; i < ALLOCS && len && stub.taken[gpu] + len <= stub.mem_len && r; i++) {
 		struct alloc *a = &stub.alloc[i];
 
-		if (a->at || (r = mem_map(0, len, &a->at)))
+		if (a->at || (r = mem_map(gpu, 0, len, &a->at)))
 			continue;
 		a->len = len;
 		a->gpu = gpu;

@@ -14,14 +14,16 @@
  *
  *   lend.c        what CUDA 13.4 calls custom storage: only if STUB_CUDA_DRIVER is 13040 or more
  *   vmm.c         physical pieces that are mapped at reserved addresses, exported and imported as descriptors
+ *   nvml.c        GPUs and their free memory, for whom THAW_LIBNVML names this library
  *
  * A new group of calls is one more file; what it allocates becomes rows of stub.alloc.
  *
  * What dump must see is as with the real driver. While a process has its GPU, it has descriptors that cannot be
- * dumped, and a mapping of each (/dev/nvidiactl, /dev/nvidia-uvm and /dev/nvidiaN where a test has made such files, else
- * memfds of these names, which are not mapped). Checkpointed, it is an ordinary process with an eventfd, a pipe, one listening socket,
- * and one private mapping that holds the memory of all its GPUs. That socket's name has the PID in it, so the restored
- * process is found as the old one was. The restore thread does all the work: while it cannot run, callers hang.
+ * dumped, and a mapping of each (/dev/nvidiactl, /dev/nvidia-uvm and /dev/nvidiaN where a test has made such files,
+ * else memfds of these names, which are not mapped). Checkpointed, it is an ordinary process with an eventfd, a pipe,
+ * one listening socket, and one private mapping that holds the memory of all its GPUs. That socket's name has the PID
+ * in it, so the restored process is found as the old one was. The restore thread does all the work: while it cannot
+ * run, callers hang.
  *
  * Environment:
  *   STUB_CUDA_GPUS    numbers that become GPUs with UUIDs made of them, "1,2" (default "1"); from 100 on another chip
@@ -118,7 +120,7 @@ void devs_close(void);
 struct ctx *ctx_now(void);
 
 /* --- memory */
-int mem_map(dev_ptr at, size_t len, dev_ptr *ret);
+int mem_map(int gpu, dev_ptr at, size_t len, dev_ptr *ret);
 int pieces_let_go(void);               /* at a checkpoint: descriptors are closed */
 /* --- lent memory: in the process, in the caller; pid's restore thread does the rest */
 struct view;

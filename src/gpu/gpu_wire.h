@@ -13,7 +13,7 @@
 
 #include "gpu/gpu_client.h"
 
-enum { GPU_WIRE_VERSION = 0x74670005, GPU_WIRE_TEXT = 48 << 10 };
+enum { GPU_WIRE_VERSION = 0x74670006, GPU_WIRE_TEXT = 48 << 10 };
 
 enum gpu_op {
 	GPU_OP_HELLO,      /* is anybody there, and of my version */

@@ -191,7 +191,7 @@ static void done(struct restore *r, struct rgpu_task *t)
 	r->gpu->left--;
 }
 
-/* Without NVML the driver itself is asked, and not earlier: an agent that has just been started gets it ready meanwhile. */
+/* Without NVML the driver itself is asked, and not earlier: a new agent gets it ready while memory is filled. */
 static int check_gpus(struct restore *r, const struct rgpu_task *t)
 {
 	for (size_t i = 0; !r->gpu->fits.known && t->e && i < t->e->n_gpu; i++) {

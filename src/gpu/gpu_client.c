@@ -267,20 +267,6 @@ int gpu_client_ask(struct gpu_client *c, uint32_t op, pid_t pid, int *ret_value,
 	return 0;
 }
 
-int gpu_client_state(struct gpu_client *c, pid_t pid, enum gpu_state *ret)
-{
-	int value, r = question_value(c, GPU_OP_STATE, pid, &value);
-
-	if (r >= 0)
-		*ret = (enum gpu_state)value;
-	return r;
-}
-
-int gpu_client_restore_tid(struct gpu_client *c, pid_t pid, pid_t *ret)
-{
-	return question_value(c, GPU_OP_TID, pid, ret);
-}
-
 int gpu_client_check(struct gpu_client *c, const struct gpu_map *map)
 {
 	struct gpu_request q = { .op = GPU_OP_MAP, .timeout_ms = QUERY_MS };

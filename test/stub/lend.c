@@ -108,7 +108,7 @@ int lend_in(void)
 		struct alloc *a = &stub.alloc[i];
 
 		if (a->at)
-			r = a->piece ? pieces_restore(a) : mem_map(a->at, a->len, &a->at);
+			r = a->piece ? pieces_restore(a) : mem_map(a->gpu, a->at, a->len, &a->at);
 		if (a->at && r == OK)
 			memset((void *)a->at, 0xee, a->len);
 	}

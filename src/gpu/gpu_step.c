@@ -48,7 +48,7 @@ static int restore_again(struct gpu_jobs *jobs, const struct gpu_request *q, con
 	if (state != GPU_CHECKPOINTED)
 		return err_say(ENOMEM, "process %d: there is not enough GPU memory to restore it, and its CUDA state is %s now",
 			       q->pid, gpu_state_name(state));
-	log_warn("process %d: GPU memory is full: the context pools and all that is kept are given up for it", q->pid);
+	log_warn("process %d: GPU memory is full: the context pools are given up for it, and all that is kept", q->pid);
 	gpu_give_all(jobs->keep);
 	gpu_pools_give_up(jobs->pools);
 	return gpu_driver_step(jobs->driver, GPU_RESTORE, q->pid, q->timeout_ms, map, NULL);

@@ -171,23 +171,24 @@ def garbage():
     agent = start_agent()
     status()
     dice = random.Random(1)
-    for n in (0, 1, 23, 24, 1048, 1049, 5000):
+    for n in (0, 1, 27, 28, 1052, 1053, 5000):
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
             s.connect(SOCKET)
             s.send(dice.randbytes(n))
-    version = 0x74670003
+    with open(os.path.join(box.TOP, 'src/gpu/gpu_wire.h')) as f:
+        version = int(f.read().split('GPU_WIRE_VERSION = ')[1].split(',')[0], 16)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
         s.connect(SOCKET)
         for i in range(500):  # nearly right ones, whose answers are read
             n = dice.choice((0, 0, 1, 32, 33, 2**32 - 1))
-            head = struct.pack('<4IiI', dice.choice((version, version, i)), dice.randrange(12), i, 1000, dice.choice((0, -1, 1, pid, 999999)), n)
+            head = struct.pack('<4Ii2I', dice.choice((version, version, i)), dice.randrange(12), i, 1000, dice.choice((0, -1, 1, pid, 999999)), n, i % 2)
             s.send(head + dice.randbytes(32 * dice.choice((0, min(n, 32)))))
             answer = s.recv(65536)
             check(struct.unpack_from('<2I', answer) == (version, i), f'answer {i}: {answer[:40]}')
     deaf = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     deaf.connect(SOCKET)
     for i in range(300):
-        deaf.send(struct.pack('<4IiI', version, 1, i, 1000, 0, 0))  # and answers that nobody reads
+        deaf.send(struct.pack('<4Ii2I', version, 1, i, 1000, 0, 0, 0))  # and answers that nobody reads
     crowd = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(300)]
     for s in crowd[:250]:
         s.connect(SOCKET)

@@ -12,6 +12,7 @@
 #include "base/trace.h"
 #include "dump/dt.h"
 #include "dump/page_map.h"
+#include "dump/page_scan.h"
 #include "kern/cpus.h"
 #include "kern/pagemap.h"
 #include "kind/shmem.h"
@@ -64,7 +65,7 @@ static struct area area_of_map(const struct map *m)
 }
 
 /* All in one go, but for large anonymous mappings: there the quicker question does. */
-static int scan_pages(const struct dump_task *t, const struct pagemap *pm, struct pagemap_runs *runs)
+static int scan_pages(const struct dump_task *t, const struct pagemap *pm, struct arena *ar, struct pagemap_runs *runs)
 {
 	uint64_t at = 0;
 	int err = 0;
@@ -76,7 +77,7 @@ static int scan_pages(const struct dump_task *t, const struct pagemap *pm, struc
 			continue;
 		err = pagemap_scan(pm, &pagemap_private, at, a.start, runs);
 		if (err >= 0)
-			err = pagemap_scan(pm, &pagemap_anon, a.start, a.end, runs);
+			err = page_scan(pm, a.start, a.end, ar, runs);
 		at = a.end;
 	}
 	return err < 0 ? err : pagemap_scan(pm, &pagemap_private, at, MAPS_END_VA, runs);
@@ -125,7 +126,7 @@ static int task_pieces(const struct dump *d, struct dtask *k, const struct pagem
 	struct dump_task *t = k->t;
 	struct pagemap_runs runs = { 0 };
 	size_t run = 0, at = 0, n = d->memory_only ? t->nmaps : t->t->mm->n_vmas;
-	int err = scan_pages(t, pm, &runs);
+	int err = scan_pages(t, pm, d->kinds.a, &runs);
 
 	for (size_t i = 0; err >= 0 && i < n; i++) {
 		struct area a = d->memory_only ? area_of_map(&t->maps[i]) : area_of_vma(t->t->mm->vmas[i]);

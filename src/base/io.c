@@ -4,9 +4,12 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+
+enum { FDS_SOON = 4096 };
 
 ssize_t io_read(int fd, void *buf, size_t len)
 {
@@ -102,4 +105,19 @@ ssize_t io_slurp(int dirfd, const char *path, char **ret_text)
 	text[len] = 0;
 	*ret_text = take_ptr(text);
 	return (ssize_t)len;
+}
+
+void io_expect_fds(int some_fd)
+{
+	struct rlimit lim;
+	int fd = -1;
+
+	if (!getrlimit(RLIMIT_NOFILE, &lim)) {
+		lim.rlim_cur = lim.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &lim);
+	}
+	for (int at = FDS_SOON; fd < 0 && at > FDS_SOON / 8; at /= 2) /* fewer if the limit wants so */
+		fd = fcntl(some_fd, F_DUPFD_CLOEXEC, at);
+	if (fd >= 0)
+		close(fd);
 }

@@ -22,4 +22,11 @@ int io_pwrite(int fd, const void *buf, size_t len, uint64_t off) must_check;
  */
 ssize_t io_slurp(int dirfd, const char *path, char **ret_text) must_check;
 
+/*
+ * For who is about to hold many descriptors: as many as may be (RLIMIT_NOFILE), with room for the first thousands made
+ * now, by way of some descriptor. A process that has threads waits some 10 ms whenever the kernel makes its
+ * table larger.
+ */
+void io_expect_fds(int some_fd);
+
 #endif

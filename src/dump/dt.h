@@ -16,11 +16,16 @@
 /* What the engine keeps of each stopped thread: all it needs to let it go on as it was. */
 struct dthread {
 	struct dump_thread *th;
+	struct dtask *task;
+	uint8_t hand;                 /* whose tracee it is: hands_threads() */
 	struct user_regs_struct regs; /* what it gets back */
 	uint8_t *xsave;
 	size_t xsave_len;
 	bool in_blob;                 /* its registers are ours at the moment */
 	bool running;                 /* and it was let go with them */
+	int lost;                     /* -errno: it could not be put back */
+	const char *why;              /* with this trail */
+	struct prog_space space;      /* its part of the blob's mapping */
 	struct prog prog;
 	uint64_t frame_va;
 	void **asked;                 /* by kind_tasks[] index: what ask_thread() returned */
@@ -34,11 +39,18 @@ struct dtask {
 	uint64_t blob_va;     /* the blob's mapping in it, 0: none */
 	uint64_t blob_len;
 	void *map;            /* the same memory in the engine */
-	struct prog_space space;
+	struct prog_space space; /* all of it */
 	struct pie_board *board;
 	void **asked;         /* by kind_tasks[] index: what ask() returned */
 	uint64_t ns[PROC_NSES]; /* where it lives, by inode number */
 	struct track track;
+};
+
+/* All living threads and tasks, in order, and who traces each (a task: its leader). */
+struct hands {
+	struct dthread **thread;
+	uint8_t *of_thread, *of_task;
+	size_t n_threads, n_tasks;
 };
 
 struct dump {
@@ -55,6 +67,8 @@ struct dump {
 	struct gpu_dump *gpu; /* gpu_dump.h; NULL before that stage */
 	struct gpu_ledger *ledger;
 	struct dtask *tasks;  /* as kinds.tasks */
+	struct hands hands;
+	struct crew *flags_crew; /* outside.c */
 	struct xsave_layout xsave;
 	uint64_t namespaces[PROC_NSES]; /* where every task must be, by inode number */
 	uint64_t start_ns, frozen_ns, thawed_ns, released_ns; /* thawed: all stand */
@@ -65,8 +79,19 @@ struct dump {
 	uint64_t pages_parent;  /* left to the parent images */
 };
 
+/* hands.c: calls fn for each thread, or task, in the OS thread that may ptrace it. They all work side by side. */
+typedef int hand_thread_fn(struct dump *d, struct dthread *th, struct arena *a);
+typedef int hand_task_fn(struct dump *d, struct dtask *k, struct arena *a);
+void hands_list(struct dump *d);
+int hands_threads(struct dump *d, hand_thread_fn *fn) must_check;
+int hands_tasks(struct dump *d, hand_task_fn *fn) must_check;
+
 /* outside.c: has /proc read, for all that facts.c has listed: status, mappings, namespaces. */
 struct crew *outside_look(struct dump *d);
+/* ... and what takes longest goes on being read: until it is waited for, or not wanted any more. */
+void outside_look_on(struct dump *d);
+int outside_seen(struct dump *d) must_check;
+void outside_cancel(struct dump *d);
 
 /* facts.c: tasks, threads, registers, mappings as the kernel shows them. */
 int facts_collect(struct dump *d) must_check;
@@ -80,10 +105,11 @@ int namespaces_dump(struct dump *d, const struct dtask *k) must_check;
 /* The ids of thaw itself, which the inventory tells. */
 TaskKobjIdsEntry *namespaces_outside(struct dump *d);
 
-/* remote.c: the blob goes into a task, runs in one thread, and all its threads are put back to where they were. */
-int remote_enter(struct dump *d, struct dtask *k) must_check;
-int remote_start(struct dtask *k, struct dthread *th) must_check;
-int remote_put_back(struct dtask *k) must_check;
+/* remote.c: the blob goes into a task, runs in one thread, and all threads of all tasks are put back. */
+int remote_enter(struct dtask *k, struct arena *a) must_check;
+struct prog_space remote_space(const struct dthread *th, struct arena *a);
+int remote_start(struct dthread *th) must_check;
+int remote_put_back(struct dump *d) must_check;
 /* A new userfaultfd of the task's memory, as our descriptor; its blob must not run. Leave afterwards. */
 int remote_userfaultfd(struct dtask *k) must_check;
 /* Puts every thread of all tasks back and takes the blobs out; safe at any time, repeatedly. */

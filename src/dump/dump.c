@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/guard.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "base/script.h"
 #include "base/stage.h"
@@ -72,8 +73,9 @@ static int stage_seize(void *ctx)
 	uint64_t timeout_ns = (uint64_t)d->kinds.opts->timeout * 1000000000u;
 	int err;
 
+	io_expect_fds(d->kinds.dir->dirfd);
 	d->frozen_ns = trace_now_ns();
-	err = seize_tree(d->kinds.opts->tree, timeout_ns, d->kinds.a, &d->seized);
+	err = seize_tree(d->kinds.opts->tree, timeout_ns, 0, d->kinds.a, &d->seized);
 	d->thawed_ns = trace_now_ns();
 	if (err >= 0)
 		log_info("seized %zu tasks with %zu threads", d->seized->n_tasks, d->seized->n_threads);
@@ -108,6 +110,11 @@ static int stage_facts(void *ctx)
 	return checked(err);
 }
 
+static void undo_facts(void *ctx)
+{
+	outside_cancel(ctx);
+}
+
 static void done_facts(void *ctx)
 {
 	facts_done(ctx);
@@ -140,7 +147,9 @@ static int stage_nature(void *ctx)
 
 static int stage_mappings(void *ctx)
 {
-	return checked(mappings_dump(ctx));
+	int err = outside_seen(ctx);
+
+	return checked(err < 0 ? err : mappings_dump(ctx));
 }
 
 static int stage_files(void *ctx)
@@ -269,7 +278,7 @@ static const struct stage stages[] = {
 	{ "pre-dump", stage_pre_dump, NULL, NULL },
 	{ "seize", stage_seize, undo_seize, NULL },
 	{ "gpu", stage_gpu, NULL, gpu_dump_done },
-	{ "facts", stage_facts, NULL, done_facts },
+	{ "facts", stage_facts, undo_facts, done_facts },
 	{ "ask", stage_ask, undo_ask, NULL },
 	{ "tracker", stage_tracker, NULL, NULL },
 	{ "nature", stage_nature, NULL, NULL },

@@ -38,7 +38,7 @@ static bool signals_wait(const struct proc_status *s)
 }
 
 /* What ptrace shows of a thread. */
-static int thread_held(struct dump *d, struct dthread *k)
+static int thread_held(struct dump *d, struct dthread *k, struct arena *a)
 {
 	struct dump_thread *th = k->th;
 	uint8_t raw[PTRACE_XSAVE_MAX];
@@ -59,12 +59,13 @@ static int thread_held(struct dump *d, struct dthread *k)
 	if (err >= 0)
 		err = ptrace_get_sigmask(th->tid, &th->sigmask);
 	if (err >= 0)
-		k->xsave = arena_memdup(d->kinds.a, raw, k->xsave_len);
+		k->xsave = arena_memdup(a, raw, k->xsave_len);
+	(void)d;
 	return err_ctx(err, "thread %d", th->tid);
 }
 
 /* What comes of both: its registers as an image holds them. */
-static int thread_facts(struct dump *d, struct dthread *k)
+static int thread_facts(struct dump *d, struct dthread *k, struct arena *a)
 {
 	struct dump_thread *th = k->th;
 	struct user_regs_struct saved = k->regs;
@@ -74,11 +75,11 @@ static int thread_facts(struct dump *d, struct dthread *k)
 		err = err_say(ENOTSUP, "%s is not supported yet",
 			      th->status.seccomp == 1 ? "strict seccomp mode" : "a seccomp filter");
 	else
-		err = xsave_dump(&d->xsave, d->kinds.a, k->xsave, k->xsave_len, th->core);
+		err = xsave_dump(&d->xsave, a, k->xsave, k->xsave_len, th->core);
 	if (!signals_wait(&th->status))
 		(void)regs_begin_again(&saved);
 	if (err >= 0)
-		regs_dump(d->kinds.a, th->tid, &saved, th->core);
+		regs_dump(a, th->tid, &saved, th->core);
 	return err_ctx(err, "thread %d", th->tid);
 }
 
@@ -147,7 +148,7 @@ static int enlist_task(struct dump *d, struct dtask *k, struct dump_task *t, con
 		core->mtype = CORE_ENTRY__MARCH__X86_64;
 		core->thread_core = arena_msg(d->kinds.a, thread_core_entry, ThreadCoreEntry);
 		t->threads[i] = (struct dump_thread){ .task = t, .tid = s->tids[i], .core = core };
-		k->threads[i].th = &t->threads[i];
+		k->threads[i] = (struct dthread){ .th = &t->threads[i], .task = k, .hand = s->hands[i] };
 		if (!i)
 			task_core(d, core, s);
 	}
@@ -231,6 +232,7 @@ static int enlist_all(struct dump *d)
 		if (err < 0)
 			return err;
 	}
+	hands_list(d);
 	return 0;
 }
 
@@ -243,21 +245,20 @@ static int task_facts(struct dump *d, size_t i)
 		err = check_shared(d, i);
 	if (err >= 0)
 		err = track_find(d, k);
-	for (size_t j = 0; err >= 0 && j < k->t->nthreads; j++)
-		err = thread_facts(d, &k->threads[j]);
 	return in_task(err, k->t);
 }
 
 static int read_all(struct dump *d)
 {
 	struct crew *crew = outside_look(d);
-	int err = 0;
+	int err = hands_threads(d, thread_held);
 
-	for (size_t i = 0; err >= 0 && i < d->kinds.ntasks; i++)
-		for (size_t j = 0; err >= 0 && j < d->kinds.tasks[i].nthreads; j++)
-			err = in_task(thread_held(d, &d->tasks[i].threads[j]), &d->kinds.tasks[i]);
-	if (err >= 0)
-		return crew_finish(crew);
+	if (err >= 0) {
+		err = crew_finish(crew);
+		if (err >= 0)
+			outside_look_on(d);
+		return err;
+	}
 	crew_cancel(crew);
 	return err;
 }
@@ -276,24 +277,26 @@ int facts_collect(struct dump *d)
 		err = read_all(d);
 	for (size_t i = 0; err >= 0 && i < d->kinds.ntasks; i++)
 		err = task_facts(d, i);
-	return err;
+	return err < 0 ? err : hands_threads(d, thread_facts);
+}
+
+static int begin_again(struct dump *d, struct dthread *th, struct arena *a)
+{
+	struct user_regs_struct regs = th->regs;
+	struct proc_status now;
+
+	(void)d;
+	if (th->in_blob || !regs_begin_again(&regs))
+		return 0;
+	if (!proc_status_read(th->task->t->proc_fd, th->th->tid, a, &now) && !signals_wait(&now))
+		(void)!ptrace_set_regs(th->th->tid, &regs);
+	return 0;
 }
 
 /* In the image these calls start again. So they do in a tree that goes on; but a signal may have come meanwhile. */
 void facts_begin_again(struct dump *d)
 {
-	for (size_t i = 0; d->tasks && i < d->kinds.ntasks; i++)
-		for (size_t k = 0; d->tasks[i].threads && k < d->tasks[i].t->nthreads; k++) {
-			struct dthread *th = &d->tasks[i].threads[k];
-			struct user_regs_struct regs = th->regs;
-			struct proc_status now;
-
-			if (!th->th || th->in_blob || !regs_begin_again(&regs))
-				continue;
-			if (!proc_status_read(th->th->task->proc_fd, th->th->tid, d->kinds.a, &now) &&
-			    !signals_wait(&now))
-				(void)!ptrace_set_regs(th->th->tid, &regs);
-		}
+	(void)!hands_threads(d, begin_again);
 }
 
 void facts_done(struct dump *d)

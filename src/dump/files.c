@@ -10,7 +10,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/vfs.h>
 
 #include "base/cleanup.h"
@@ -311,13 +310,8 @@ static int dump_table(struct dumping *d, struct dump_task *t)
 
 int files_dump(struct dump *d)
 {
-	struct rlimit lim;
 	int err = 0;
 
-	if (!getrlimit(RLIMIT_NOFILE, &lim)) {
-		lim.rlim_cur = lim.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &lim);
-	}
 	for (size_t i = 0; err >= 0 && i < d->kinds.ntasks; i++)
 		err = dump_table(&d->kinds, &d->kinds.tasks[i]);
 	for (size_t i = 0; err >= 0 && kind_fds[i]; i++)

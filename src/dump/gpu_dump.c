@@ -37,17 +37,20 @@ static int connect_agent(struct dump *d, const struct seize_task *dev)
 
 /* --- locked, in a tree that runs ------------------------------------------------------------------ */
 
+static int begin_again(void *ctx, pid_t tid)
+{
+	struct user_regs_struct regs;
+
+	(void)ctx;
+	if (!ptrace_get_regs(tid, &regs) && regs_begin_again(&regs))
+		(void)!ptrace_set_regs(tid, &regs);
+	return 0;
+}
+
 /* A call that our stop has ended starts again, as in facts_begin_again(), for which it is too early. */
 static void let_tree_run(struct dump *d)
 {
-	for (size_t i = 0; i < d->seized->n_tasks; i++)
-		for (size_t k = 0; k < d->seized->tasks[i]->n_tids; k++) {
-			pid_t tid = d->seized->tasks[i]->tids[k];
-			struct user_regs_struct regs;
-
-			if (!ptrace_get_regs(tid, &regs) && regs_begin_again(&regs))
-				(void)!ptrace_set_regs(tid, &regs);
-		}
+	(void)!seize_each(d->seized, begin_again, NULL);
 	seize_release(d->seized, 0);
 	d->seized = NULL;
 }
@@ -167,7 +170,7 @@ int gpu_dump_checkpoint(struct dump *d)
 	if (err >= 0)
 		err = guard_check();
 	if (err >= 0)
-		err = seize_tree(d->kinds.opts->tree, timeout_ns, d->kinds.a, &d->seized);
+		err = seize_tree(d->kinds.opts->tree, timeout_ns, 1, d->kinds.a, &d->seized);
 	if (err >= 0)
 		err = gpu_who_check(d);
 	if (err >= 0)

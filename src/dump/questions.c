@@ -16,11 +16,6 @@
 
 static const uint64_t PATIENCE_NS = 10000000000u;
 
-static int in_task(int err, const struct dtask *k)
-{
-	return err_ctx(err, "task %d (%s)", k->t->pid, k->t->stat.comm);
-}
-
 static size_t count_kinds(void)
 {
 	size_t n = 0;
@@ -30,76 +25,69 @@ static size_t count_kinds(void)
 	return n;
 }
 
-static void assemble(struct dump *d, struct dtask *k)
+static int enter(struct dump *d, struct dtask *k, struct arena *a)
 {
-	size_t kinds = count_kinds();
+	(void)d;
+	k->asked = arena_alloc(a, (count_kinds() + 1) * sizeof(void *));
+	return remote_enter(k, a);
+}
 
-	k->asked = arena_alloc(d->kinds.a, (kinds + 1) * sizeof(void *));
-	for (size_t i = 0; i < k->t->nthreads; i++) {
-		struct dthread *th = &k->threads[i];
+/* What the thread is asked, and how it goes home by itself. */
+static int assemble(struct dump *d, struct dthread *th, struct arena *a)
+{
+	struct dtask *k = th->task;
+	struct dumping kinds = d->kinds;
 
-		th->prog = prog_begin(&k->space);
-		th->asked = arena_alloc(d->kinds.a, (kinds + 1) * sizeof(void *));
-		for (size_t j = 0; j < kinds; j++) {
-			if (!i && kind_tasks[j]->ask)
-				k->asked[j] = kind_tasks[j]->ask(&d->kinds, k->t, &th->prog);
-			if (kind_tasks[j]->ask_thread)
-				th->asked[j] = kind_tasks[j]->ask_thread(&d->kinds, th->th, &th->prog);
-		}
-		th->frame_va = sigframe_from_ptrace(&k->space, &d->xsave, &th->regs, th->xsave, th->xsave_len,
-						    th->th->sigmask);
-		prog_do(&th->prog, OP_PARK, th->frame_va);
+	kinds.a = a;
+	th->space = remote_space(th, a);
+	th->prog = prog_begin(&th->space);
+	th->asked = arena_alloc(a, (count_kinds() + 1) * sizeof(void *));
+	for (size_t j = 0; kind_tasks[j]; j++) {
+		if (th == k->threads && kind_tasks[j]->ask)
+			k->asked[j] = kind_tasks[j]->ask(&kinds, k->t, &th->prog);
+		if (kind_tasks[j]->ask_thread)
+			th->asked[j] = kind_tasks[j]->ask_thread(&kinds, th->th, &th->prog);
 	}
+	th->frame_va = sigframe_from_ptrace(&th->space, &d->xsave, &th->regs, th->xsave, th->xsave_len,
+					    th->th->sigmask);
+	prog_do(&th->prog, OP_PARK, th->frame_va);
+	return 0;
 }
 
-static int check_answers(const struct dtask *k)
+static int start(struct dump *d, struct dthread *th, struct arena *a)
 {
-	int err = 0;
-
-	for (size_t i = 0; err >= 0 && i < k->t->nthreads; i++)
-		err = err_ctx(prog_results(&k->space, k->threads[i].prog.start_va), "thread %d", k->t->threads[i].tid);
-	return err;
+	(void)d, (void)a;
+	return remote_start(th);
 }
 
-static int start_threads(struct dtask *k)
+static int check_answers(struct dump *d, struct dthread *th, struct arena *a)
 {
-	int err = 0;
-
-	for (size_t i = 0; err >= 0 && i < k->t->nthreads; i++)
-		err = remote_start(k, &k->threads[i]);
-	return err;
+	(void)d, (void)a;
+	return err_ctx(prog_results(&th->space, th->prog.start_va), "thread %d", th->th->tid);
 }
 
 /*
  * Sends on what stopped once more on its way: ptrace_interrupt() says why that may be. And SIGSTOP cannot
  * be blocked: it is let through, the process stands in a group stop, and this thread of it goes on.
  */
-static int keep_going(struct dtask *k)
+static int keep_going(struct dump *d, struct dthread *th, struct arena *a)
 {
-	for (size_t i = 0; i < k->t->nthreads; i++) {
-		pid_t tid = k->t->threads[i].tid;
-		struct ptrace_stop stop;
-		int err = ptrace_poll(tid, &stop);
+	pid_t tid = th->th->tid;
+	struct ptrace_stop stop = { .kind = PTRACE_STOP_NONE };
+	int err = th->running ? ptrace_poll(tid, &stop) : 0;
 
-		if (err < 0)
-			return err;
-		if (stop.kind == PTRACE_STOP_NONE)
-			continue;
-		if (stop.kind == PTRACE_STOP_EVENT || stop.kind == PTRACE_STOP_GROUP)
-			err = ptrace_cont(tid, 0);
-		else if (stop.kind == PTRACE_STOP_SIGNAL && stop.sig == SIGSTOP)
-			err = ptrace_cont(tid, SIGSTOP);
-		else {
-			k->threads[i].running = false;
-			err = err_say(ESRCH, "thread %d was ended (signal %d) while it was asked", tid, stop.sig);
-		}
-		if (err < 0)
-			return err;
-	}
-	return 0;
+	(void)d, (void)a;
+	if (err < 0 || stop.kind == PTRACE_STOP_NONE)
+		return err;
+	if (stop.kind == PTRACE_STOP_EVENT || stop.kind == PTRACE_STOP_GROUP)
+		return ptrace_cont(tid, 0);
+	if (stop.kind == PTRACE_STOP_SIGNAL && stop.sig == SIGSTOP)
+		return ptrace_cont(tid, SIGSTOP);
+	th->running = false;
+	return err_say(ESRCH, "thread %d was ended (signal %d) while it was asked", tid, stop.sig);
 }
 
-static int wait_parked(struct dtask *k)
+static int wait_parked(struct dump *d, const struct dtask *k)
 {
 	uint64_t deadline = trace_now_ns() + PATIENCE_NS;
 
@@ -111,9 +99,10 @@ static int wait_parked(struct dtask *k)
 		if (__atomic_load_n(&k->board->arrived, __ATOMIC_ACQUIRE) >= k->t->nthreads)
 			break;
 		if (trace_now_ns() > deadline)
-			return err_say(ETIMEDOUT, "its threads did not answer (%u of %zu did)", k->board->arrived, k->t->nthreads);
+			return err_say(ETIMEDOUT, "task %d (%s): its threads did not answer (%u of %zu did)", k->t->pid,
+				       k->t->stat.comm, k->board->arrived, k->t->nthreads);
 		if (syscall(SYS_futex, &k->board->bell, FUTEX_WAIT, heard, &t, NULL, 0) < 0 && errno == ETIMEDOUT)
-			err = keep_going(k);
+			err = hands_threads(d, keep_going);
 		if (err < 0)
 			return err;
 	}
@@ -122,23 +111,15 @@ static int wait_parked(struct dtask *k)
 
 int questions_ask(struct dump *d)
 {
-	int err = 0;
+	int err = hands_tasks(d, enter);
 
-	for (size_t i = 0; err >= 0 && i < d->kinds.ntasks; i++) {
-		struct dtask *k = &d->tasks[i];
-
-		err = remote_enter(d, k);
-		if (err >= 0) {
-			assemble(d, k);
-			err = start_threads(k);
-		}
-		err = in_task(err, k);
-	}
+	if (err >= 0)
+		err = hands_threads(d, assemble);
+	if (err >= 0)
+		err = hands_threads(d, start);
 	for (size_t i = 0; err >= 0 && i < d->kinds.ntasks; i++)
-		err = in_task(wait_parked(&d->tasks[i]), &d->tasks[i]);
-	for (size_t i = 0; err >= 0 && i < d->kinds.ntasks; i++)
-		err = in_task(remote_put_back(&d->tasks[i]), &d->tasks[i]);
-	for (size_t i = 0; err >= 0 && i < d->kinds.ntasks; i++)
-		err = in_task(check_answers(&d->tasks[i]), &d->tasks[i]);
-	return err;
+		err = wait_parked(d, &d->tasks[i]);
+	if (err >= 0)
+		err = remote_put_back(d);
+	return err < 0 ? err : hands_threads(d, check_answers);
 }

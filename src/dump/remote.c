@@ -29,7 +29,7 @@
 #include "prog/blob_syms.h"
 
 /* Only what is used of it exists: a signal frame and a stack for each thread, the leader's questions (timers). */
-enum { PER_THREAD = 24 * 1024, PER_TASK = 1024 * 1024 };
+enum { PER_THREAD = 32 * 1024, PER_TASK = 1024 * 1024 };
 
 static const uint64_t PATIENCE_NS = 10000000000u;
 
@@ -120,7 +120,7 @@ int remote_userfaultfd(struct dtask *k)
 	return err < 0 ? err : err2 < 0 ? err2 : take_fd(&fd);
 }
 
-int remote_enter(struct dump *d, struct dtask *k)
+int remote_enter(struct dtask *k, struct arena *a)
 {
 	size_t blob_len = (size_t)(pie_blob_end - pie_blob);
 	int64_t va;
@@ -140,7 +140,7 @@ int remote_enter(struct dump *d, struct dtask *k)
 	k->blob_va = (uint64_t)va;
 	err = map_here(k);
 	if (err >= 0)
-		err = prog_space_init(&k->space, d->kinds.a, k->map, k->blob_va, k->blob_len);
+		err = prog_space_init(&k->space, a, k->map, k->blob_va, k->blob_len);
 	if (err < 0)
 		return err;
 	memcpy(prog_alloc(&k->space, blob_len, NULL), pie_blob, blob_len);
@@ -151,14 +151,26 @@ int remote_enter(struct dump *d, struct dtask *k)
 	return 0;
 }
 
-int remote_start(struct dtask *k, struct dthread *th)
+/* Each thread has its own, so that all can be filled side by side. The leader's lies right behind the blob. */
+struct prog_space remote_space(const struct dthread *th, struct arena *a)
 {
+	const struct dtask *k = th->task;
+	size_t i = (size_t)(th - k->threads);
+
+	if (!i)
+		return prog_space_part(&k->space, a, k->space.used, PER_TASK + PER_THREAD - k->space.used);
+	return prog_space_part(&k->space, a, PER_TASK + i * PER_THREAD, PER_THREAD);
+}
+
+int remote_start(struct dthread *th)
+{
+	const struct dtask *k = th->task;
 	struct user_regs_struct regs = th->regs;
 	uint64_t stack_va;
 	int err;
 
-	prog_alloc(&k->space, PIE_STACK, &stack_va);
-	err = prog_space_full(&k->space);
+	prog_alloc(&th->space, PIE_STACK, &stack_va);
+	err = prog_space_full(&th->space);
 	if (err < 0)
 		return err;
 	regs.rip = k->blob_va;
@@ -197,27 +209,43 @@ static int put_back(struct dthread *th)
 	return err;
 }
 
-int remote_put_back(struct dtask *k)
+static int poke(struct dump *d, struct dthread *th, struct arena *a)
 {
-	char first_why[512] = "";
-	int first = 0;
+	(void)d, (void)a;
+	if (th->running)
+		(void)!ptrace_interrupt(th->th->tid);
+	return 0;
+}
 
-	for (size_t i = 0; i < k->t->nthreads; i++)
-		if (k->threads[i].running)
-			(void)!ptrace_interrupt(k->threads[i].th->tid);
-	for (size_t i = 0; i < k->t->nthreads; i++) {
-		int err = k->threads[i].in_blob ? put_back(&k->threads[i]) : 0;
+/* One that fails must not keep the others where they are. */
+static int try_back(struct dump *d, struct dthread *th, struct arena *a)
+{
+	(void)d;
+	th->lost = th->in_blob ? put_back(th) : 0;
+	if (th->lost < 0)
+		th->why = arena_strdup(a, err_text());
+	return 0;
+}
 
-		if (err >= 0 || first < 0)
-			continue;
-		first = err;
-		snprintf(first_why, sizeof(first_why), "%s", err_text());
+int remote_put_back(struct dump *d)
+{
+	int err = hands_threads(d, poke);
+
+	if (err >= 0)
+		err = hands_threads(d, try_back);
+	for (size_t i = 0; err >= 0 && i < d->hands.n_threads; i++) {
+		const struct dthread *th = d->hands.thread[i];
+
+		if (th->lost < 0)
+			err = err_ctx(err_adopt(-th->lost, th->why), "task %d (%s)", th->task->t->pid,
+				      th->task->t->stat.comm);
 	}
-	return first < 0 ? err_adopt(-first, first_why) : 0;
+	return err;
 }
 
 static int unmap_blob(struct dtask *k)
 {
+	struct dthread *leader = &k->threads[0];
 	int64_t ret = 0;
 	int err = remote_syscall(k, SYS_munmap, (uint64_t[6]){ k->blob_va, k->blob_len }, &ret), err2;
 
@@ -225,33 +253,43 @@ static int unmap_blob(struct dtask *k)
 		err = err_set((int)-ret, "unmap the blob");
 	if (err >= 0)
 		k->blob_va = 0;
-	err2 = remote_put_back(k);
+	if (leader->running)
+		(void)!ptrace_interrupt(k->t->pid);
+	err2 = put_back(leader);
 	return err < 0 ? err : err2;
 }
 
-static int leave(struct dtask *k)
+/* A thread that does not come back needs the blob: it goes home by its frame, once the engine is gone. */
+static bool is_home(const struct dtask *k)
 {
-	int err = remote_put_back(k);
+	for (size_t i = 0; i < k->t->nthreads; i++)
+		if (k->threads[i].in_blob)
+			return false;
+	return true;
+}
 
-	/* a thread that does not come back needs the blob: it goes home by its frame, once the engine is gone */
-	if (err >= 0 && k->blob_va)
-		err = unmap_blob(k);
+static int leave(struct dump *d, struct dtask *k, struct arena *a)
+{
+	int err = k->ledge.call_va && is_home(k) && k->blob_va ? unmap_blob(k) : 0;
+
+	(void)d, (void)a;
+	if (err < 0)
+		log_warn("task %d (%s): %s", k->t->pid, k->t->stat.comm, err_text());
 	if (k->map) {
 		munmap(k->map, k->blob_len);
 		prog_space_done(&k->space);
 	}
 	k->map = NULL;
-	if (!k->threads[0].in_blob)
+	if (k->ledge.call_va && !k->threads[0].in_blob)
 		ledge_take(&k->ledge);
-	return err;
+	return 0;
 }
 
 void remote_leave(struct dump *d)
 {
-	for (size_t i = 0; d->tasks && i < d->kinds.ntasks; i++) {
-		struct dtask *k = &d->tasks[i];
-
-		if (k->ledge.call_va && leave(k) < 0)
-			log_warn("task %d (%s): %s", k->t->pid, k->t->stat.comm, err_text());
-	}
+	if (!d->hands.n_tasks)
+		return;
+	if (remote_put_back(d) < 0)
+		log_warn("%s", err_text());
+	(void)!hands_tasks(d, leave);
 }

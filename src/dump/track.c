@@ -132,17 +132,15 @@ static int enter_task(struct dtask *k)
 	return 0;
 }
 
+static int enter_untracked(struct dump *d, struct dtask *k, struct arena *a)
+{
+	(void)d, (void)a;
+	return k->track.uffd < 0 ? err_ctx(enter_task(k), "--track-mem") : 0;
+}
+
 int track_enter(struct dump *d)
 {
-	int err = 0;
-
-	for (size_t i = 0; err >= 0 && d->tracks && i < d->kinds.ntasks; i++) {
-		struct dtask *k = &d->tasks[i];
-
-		if (k->track.uffd < 0)
-			err = err_ctx(enter_task(k), "task %d (%s): --track-mem", k->t->pid, k->t->stat.comm);
-	}
-	return err;
+	return d->tracks ? hands_tasks(d, enter_untracked) : 0;
 }
 
 /* --- what has not changed ------------------------------------------------------------------------- */

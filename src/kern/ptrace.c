@@ -80,7 +80,7 @@ int ptrace_poll(pid_t tid, struct ptrace_stop *ret_stop)
 	pid_t r;
 
 	do
-		r = waitpid(tid, &status, __WALL | WNOHANG);
+		r = waitpid(tid, &status, __WALL | __WNOTHREAD | WNOHANG);
 	while (r < 0 && errno == EINTR);
 	if (r < 0 && errno == ECHILD) /* another thread's exec took its place, or it died unseen */
 		*ret_stop = (struct ptrace_stop){ .kind = PTRACE_STOP_DIED };

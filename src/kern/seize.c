@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Stopping a process tree (seize.h). Runs in the engine, before it has other threads.
+ * Stopping a process tree (seize.h). Runs in the engine, before it has other threads than tracers.
  *
  * Level by level: the tasks of one level are seized, waited for together, and
- * settled: a task is settled when its leader stands and a listing of its threads has only
+ * settled: a task is settled when as many of its threads stand as it has, or a listing of them has only
  * such that stand, so nothing in it can make threads or children any more. Only then are
  * its children read, so that no fork is missed. What a level can still do to a level
  * above that was read already is to die and leave orphans: they go to the first living thread of a
@@ -11,184 +11,21 @@
  *
  * Leaders are seized alone first: most processes have no other thread, and one stat
  * is cheaper than a listing.
+ *
+ * Who is to be seized is collected, then all are; each task by one tracer, which looks after its threads to the end.
  */
-#include "kern/seize.h"
-
-#include <string.h>
-
 #include "base/trace.h"
 #include "kern/seize_refuse.h"
-#include "kern/tracees.h"
-#include "kern/watchdog.h"
+#include "kern/seize_member.h"
 
-enum { DEFAULT_TIMEOUT_MS = 10000, TRIES = 5 };
-
-struct member { /* a task of the tree, and what we know of it on the way */
-	struct seize_task task; /* first: handed out */
-	struct tracee **thread;
-	size_t n_threads;
-	unsigned int gen;
-	bool settled, gone;
-	UT_hash_handle hh;
-};
-
-struct seizer {
-	struct seize out; /* first: handed out */
-	struct arena *a;
-	struct tracees set;
-	struct member *by_pid; /* uthash */
-	struct ptrace_waiter waiter;
-	struct watchdog watchdog;
-	uint64_t timeout_ns;
-};
-
-/* --- one task ----------------------------------------------------------------------------------- */
-
-static void member_close(struct member *m)
-{
-	if (m->task.proc_fd >= 0)
-		close(m->task.proc_fd);
-	m->task.proc_fd = -1;
-}
-
-/*
- * Seizes a thread: 1 and the tracee, 0 if it is dead or stuck in an exec, or -errno. An exec in another
- * thread puts that one in the leader's place between a failed seize and the look at
- * the reason: what has no reason is tried again.
- */
-static int member_seize(struct seizer *z, struct member *m, pid_t tid, struct tracee **ret_tracee)
-{
-	int r = 0;
-
-	for (int i = 0; i < TRIES; i++) {
-		r = tracees_seize(&z->set, tid, ret_tracee);
-		if (!r || r == -ESRCH || r == -EAGAIN)
-			return !r;
-		r = seize_explain(m->task.proc_fd, m->task.pid, tid, r, z->a);
-		if (!r || (r < 0 && r != -EPERM))
-			return r;
-		if (r > 0) {
-			r = tracees_adopt(&z->set, tid, ret_tracee);
-			return r < 0 ? r : 1;
-		}
-	}
-	return r;
-}
-
-/* Stops one thread of m: 0 if it stands already; 1 if that has only begun, or if it is dead or stuck; or -errno. */
-static int member_stop_thread(struct seizer *z, struct member *m, pid_t tid)
-{
-	struct tracee *t = tracees_find(&z->set, tid);
-	int r = 0;
-
-	if (!t || t->state == TRACEE_DIED) {
-		r = member_seize(z, m, tid, &t);
-		if (r <= 0)
-			return r < 0 ? r : 1;
-		arena_add(z->a, &m->thread, &m->n_threads, t);
-	}
-	t->gen = m->gen;
-	return r;
-}
-
-/*
- * Stops the threads that are listed now; those that are not listed any more are
- * reaped (an exec killed them). 0 if all of them stand, 1 if there was any change, or -errno.
- */
-static int member_list(struct seizer *z, struct member *m)
-{
-	pid_t *tids;
-	size_t n;
-	int r = proc_threads(m->task.proc_fd, z->a, &tids, &n), news = r < 0;
-
-	m->gen++;
-	for (size_t i = 0; r >= 0 && i < n; i++) {
-		r = member_stop_thread(z, m, tids[i]);
-		news |= r != 0;
-	}
-	for (size_t i = 0; r >= 0 && i < m->n_threads; i++) {
-		if (m->thread[i]->gen == m->gen || m->thread[i]->state != TRACEE_STOPPED)
-			continue;
-		r = tracees_expect(&z->set, m->thread[i]);
-		news = 1;
-	}
-	return r < 0 && !is_gone(r) ? r : news;
-}
-
-static void member_end(struct member *m, bool zombie)
-{
-	m->settled = true;
-	m->gone = !zombie;
-	m->task.state = SEIZE_ZOMBIE;
-	m->task.exit_code = m->task.stat.exit_code;
-}
-
-/* Does a thread stand that no exit_group() has woken again? */
-static bool member_lives(const struct member *m)
-{
-	for (size_t i = 0; i < m->n_threads; i++) {
-		struct proc_stat stat;
-
-		if (m->thread[i]->state == TRACEE_STOPPED &&
-		    !proc_stat_read(m->task.proc_fd, m->thread[i]->tid, &stat) && stat.state == 't')
-			return true;
-	}
-	return false;
-}
-
-/* The leader is dead: so is the task, or soon, unless other threads of it stand here alive. */
-static int member_settle_dead(struct seizer *z, struct member *m)
-{
-	int r;
-
-	if (m->task.stat.num_threads <= 1) {
-		member_end(m, m->task.stat.state == 'Z');
-		return 0;
-	}
-	if (member_lives(m))
-		return err_say(ENOTSUP, "task %d (%s): its first thread has exited before the others, "
-			       "which is not supported yet", m->task.pid, m->task.stat.comm);
-	r = member_list(z, m);
-	return r < 0 ? r : 0;
-}
-
-/* One step towards a task that stands for good; m->settled tells. */
-static int member_settle(struct seizer *z, struct member *m)
-{
-	struct tracee *leader = tracees_find(&z->set, m->task.pid);
-	struct proc_stat *stat = &m->task.stat;
-	int r = proc_stat_read(m->task.proc_fd, 0, stat);
-
-	if (is_gone(r)) {
-		member_end(m, false);
-		return 0;
-	}
-	if (r < 0)
-		return r;
-	if (stat->state == 'Z' || stat->state == 'X')
-		return member_settle_dead(z, m);
-	if (!leader || leader->state == TRACEE_DIED) { /* an exec in another thread has renewed it */
-		r = member_stop_thread(z, m, m->task.pid);
-		return r < 0 ? r : 0;
-	}
-	if (stat->state != 't')
-		return tracees_expect(&z->set, leader);
-	if (stat->num_threads > 1 || m->n_threads > 1) {
-		/* counting is not enough: an exec leaves us with records of threads that it killed */
-		r = member_list(z, m);
-		if (r < 0)
-			return r;
-	}
-	m->settled = !r;
-	return 0;
-}
+enum { DEFAULT_TIMEOUT_MS = 10000 };
 
 /* --- the tree ----------------------------------------------------------------------------------- */
 
 static int tree_add(struct seizer *z, pid_t pid, struct seize_task *parent)
 {
 	struct member *m;
-	int fd, r;
+	int fd;
 
 	HASH_FIND(hh, z->by_pid, &pid, sizeof(pid), m);
 	if (m && !m->gone)
@@ -202,11 +39,12 @@ static int tree_add(struct seizer *z, pid_t pid, struct seize_task *parent)
 		HASH_DEL(z->by_pid, m);
 	m = arena_alloc(z->a, sizeof(*m));
 	m->task = (struct seize_task){ .pid = pid, .proc_fd = fd, .parent = parent };
+	m->hand = tracers_choose(z->set.crew);
 	HASH_ADD(hh, z->by_pid, task.pid, sizeof(pid), m);
 	arena_add(z->a, &z->out.tasks, &z->out.n_tasks, &m->task);
 	m->gen++;
-	r = member_stop_thread(z, m, pid);
-	return r < 0 ? r : 0;
+	member_stop(z, m, pid);
+	return 0;
 }
 
 /* Settles the tasks from `from` on. */
@@ -216,8 +54,10 @@ static int tree_settle(struct seizer *z, size_t from)
 
 	while (again) {
 		struct tracee *late = NULL;
-		int r = tracees_wait(&z->set, &z->waiter, &late);
+		int r = seize_wanted(z);
 
+		if (!r)
+			r = tracees_wait(&z->set, &z->waiter, &late);
 		if (late)
 			return seize_late(late->tid, z->timeout_ns);
 		if (r < 0)
@@ -230,7 +70,7 @@ static int tree_settle(struct seizer *z, size_t from)
 				r = member_settle(z, m);
 			again = again || !m->settled;
 		}
-		if (!r && again && !z->set.n_pending) { /* somebody is on his way out, or in an exec */
+		if (!r && again && !z->set.n_pending && !z->n_wanted) { /* somebody is on his way out, or in an exec */
 			r = tracees_nudge(&z->set);
 			if (!r)
 				r = ptrace_waiter_pause(&z->waiter);
@@ -245,6 +85,7 @@ static int add_children(struct seizer *z, struct seize_task *parent, pid_t *pids
 {
 	int r = 0;
 
+	tracers_expect(z->set.crew, n);
 	for (size_t i = 0; !r && i < n; i++)
 		r = tree_add(z, pids[i], parent);
 	return r;
@@ -308,27 +149,6 @@ static int tree_stop(struct seizer *z, pid_t root)
 
 /* --- the result --------------------------------------------------------------------------------- */
 
-static void member_fill(struct seizer *z, struct member *m)
-{
-	struct seize_task *t = &m->task;
-
-	t->ppid = t->stat.ppid;
-	t->pgid = t->stat.pgrp;
-	t->sid = t->stat.session;
-	memcpy(t->comm, t->stat.comm, sizeof(t->comm));
-	t->tids = arena_alloc(z->a, m->n_threads * sizeof(*t->tids));
-	for (size_t i = 0; i < m->n_threads; i++) {
-		if (m->thread[i]->state != TRACEE_STOPPED)
-			continue;
-		t->tids[t->n_tids++] = m->thread[i]->tid;
-		if (m->thread[i]->stop_sig) {
-			t->state = SEIZE_STOPPED;
-			t->stop_sig = m->thread[i]->stop_sig;
-		}
-	}
-	z->out.n_threads += t->n_tids;
-}
-
 /* A PID that was reused between its parent's list and our seize belongs to a stranger. */
 static bool is_stranger(const struct seize_task *t)
 {
@@ -359,12 +179,13 @@ static int tree_finish(struct seizer *z, pid_t root)
 	return 0;
 }
 
-int seize_tree(pid_t root, uint64_t timeout_ns, struct arena *a, struct seize **ret_seize)
+int seize_tree(pid_t root, uint64_t timeout_ns, unsigned hands, struct arena *a, struct seize **ret_seize)
 {
 	struct seizer *z = arena_alloc(a, sizeof(*z));
 	int r;
 
 	z->a = z->set.a = a;
+	z->set.crew = tracers_new(a, hands);
 	z->timeout_ns = timeout_ns ? timeout_ns : DEFAULT_TIMEOUT_MS * UINT64_C(1000000);
 	if (root <= 0)
 		return err_say(EINVAL, "%d is no PID", root);
@@ -389,6 +210,40 @@ int seize_tree(pid_t root, uint64_t timeout_ns, struct arena *a, struct seize **
 	return 0;
 }
 
+int seize_run(struct seize *s, crew_fn *fn, void *ctx, const uint8_t *hand, size_t n)
+{
+	return tracers_each(((struct seizer *)s)->set.crew, fn, ctx, hand, n);
+}
+
+struct each {
+	const struct seizer *z;
+	seize_fn *fn;
+	void *ctx;
+};
+
+static int each_own(void *ctx, size_t hand, struct arena *a)
+{
+	const struct each *e = ctx;
+	int r = 0;
+
+	(void)a;
+	for (size_t i = 0; r >= 0 && i < e->z->out.n_tasks; i++) {
+		const struct seize_task *t = e->z->out.tasks[i];
+
+		for (size_t k = 0; r >= 0 && k < t->n_tids; k++)
+			if (t->hands[k] == hand)
+				r = e->fn(e->ctx, t->tids[k]);
+	}
+	return r;
+}
+
+int seize_each(struct seize *s, seize_fn *fn, void *ctx)
+{
+	struct each e = { (struct seizer *)s, fn, ctx };
+
+	return tracers_run(e.z->set.crew, each_own, &e);
+}
+
 /* --- one thread that runs meanwhile ------------------------------------------------------------- */
 
 int seize_let_run(struct seize *s, pid_t tid, bool to_syscall)
@@ -396,8 +251,8 @@ int seize_let_run(struct seize *s, pid_t tid, bool to_syscall)
 	struct tracee *t = tracees_find(&((struct seizer *)s)->set, tid);
 	int r;
 
-	if (!t || t->state != TRACEE_STOPPED)
-		return err_say(ESRCH, "thread %d does not stand", tid);
+	if (!t || t->state != TRACEE_STOPPED || t->hand)
+		return err_say(ESRCH, "thread %d does not stand, or is another tracer's", tid);
 	r = to_syscall ? ptrace_syscall(tid, 0) : ptrace_cont(tid, 0);
 	if (!r)
 		t->state = TRACEE_PENDING;
@@ -424,15 +279,14 @@ int seize_tend(struct seize *s, pid_t tid)
 /* All of its threads stand, whoever they are now. */
 static int member_settle_again(struct seizer *z, struct member *m)
 {
-	int r = 0;
+	int r;
 
 	m->settled = false;
-	for (size_t i = 0; !r && i < m->n_threads; i++)
+	for (size_t i = 0; i < m->n_threads; i++)
 		if (m->thread[i]->state == TRACEE_PENDING)
-			r = tracees_expect(&z->set, m->thread[i]);
+			tracees_expect(&z->set, m->thread[i]);
 	ptrace_waiter_begin(&z->waiter, trace_now_ns() + z->timeout_ns);
-	if (!r)
-		r = watchdog_begin(&z->watchdog);
+	r = watchdog_begin(&z->watchdog);
 	if (!r)
 		r = tree_settle(z, 0);
 	watchdog_end(&z->watchdog);
@@ -475,6 +329,7 @@ void seize_release(struct seize *s, int sig)
 	else
 		tracees_detach(&z->set);
 	tracees_drop(&z->set);
+	tracers_end(z->set.crew);
 	HASH_CLEAR(hh, z->by_pid);
 	*s = (struct seize){ 0 };
 }

@@ -15,11 +15,12 @@ static int refuse_traced(pid_t tracer, const char *comm, pid_t pid)
 	return err_say(EBUSY, "task %d (%s) is traced by task %d (%s)", pid, comm, tracer, name);
 }
 
-int seize_explain(int proc_fd, pid_t pid, pid_t tid, int seize_error, struct arena *a)
+int seize_explain(int proc_fd, pid_t pid, pid_t tid, int seize_error, const struct tracers *crew, struct arena *a,
+		  uint8_t *ret_hand)
 {
 	struct proc_status status;
 	struct proc_stat stat;
-	int r = proc_stat_read(proc_fd, tid, &stat);
+	int r = proc_stat_read(proc_fd, tid, &stat), hand;
 
 	if (is_gone(r) || (!r && (stat.state == 'Z' || stat.state == 'X')))
 		return 0;
@@ -30,8 +31,11 @@ int seize_explain(int proc_fd, pid_t pid, pid_t tid, int seize_error, struct are
 	r = proc_status_read(proc_fd, tid, a, &status);
 	if (r < 0)
 		return is_gone(r) ? 0 : r;
-	if (status.tracer_pid == gettid())
+	hand = tracers_find(crew, status.tracer_pid);
+	if (hand >= 0) {
+		*ret_hand = (uint8_t)hand;
 		return 1;
+	}
 	if (status.tracer_pid)
 		return refuse_traced(status.tracer_pid, stat.comm, pid);
 	return err_set(-seize_error, "task %d (%s): stop thread %d by ptrace", pid, stat.comm, tid);

@@ -9,6 +9,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "kern/tracers.h"
 
 static inline bool is_gone(int r)
 {
@@ -18,9 +19,10 @@ static inline bool is_gone(int r)
 /*
  * Why thread tid of the task behind proc_fd could not be seized (seize_error,
  * -errno): the reason with its sentence; 0 when it is dead or dying, which is no reason to give
- * up; 1 when it is our own tracee already.
+ * up; when it is our own tracee already, 1 and the hand of the crew that traces it.
  */
-int seize_explain(int proc_fd, pid_t pid, pid_t tid, int seize_error, struct arena *a) must_check;
+int seize_explain(int proc_fd, pid_t pid, pid_t tid, int seize_error, const struct tracers *crew, struct arena *a,
+		  uint8_t *ret_hand) must_check;
 /* -EINVAL if root is us or above us. */
 int seize_check_root(pid_t root) must_check;
 /* -ETIMEDOUT: tid did not stop in time. */

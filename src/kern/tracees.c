@@ -2,6 +2,7 @@
 /* Threads being stopped together (tracees.h). */
 #include "kern/tracees.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -33,15 +34,13 @@ static void push_pending(struct tracees *set, struct tracee *t)
 	set->pending[set->n_pending++] = t;
 }
 
-int tracees_expect(struct tracees *set, struct tracee *t)
+void tracees_expect(struct tracees *set, struct tracee *t)
 {
-	int r = ptrace_interrupt(t->tid);
-
+	t->poke = true;
 	push_pending(set, t);
-	return r == -ESRCH || r == -EIO ? 0 : r; /* it died, or is not ours any more: waiting will tell */
 }
 
-int tracees_adopt(struct tracees *set, pid_t tid, struct tracee **ret_tracee)
+struct tracee *tracees_add(struct tracees *set, pid_t tid, uint8_t hand, bool poke)
 {
 	struct tracee *t = tracees_find(set, tid);
 
@@ -49,24 +48,37 @@ int tracees_adopt(struct tracees *set, pid_t tid, struct tracee **ret_tracee)
 		HASH_DEL(set->by_tid, t);
 	t = arena_alloc(set->a, sizeof(*t));
 	t->tid = tid;
+	t->hand = hand;
+	t->poke = poke;
 	HASH_ADD(hh, set->by_tid, tid, sizeof(tid), t);
-	*ret_tracee = t;
-	return tracees_expect(set, t);
+	push_pending(set, t);
+	return t;
 }
 
-int tracees_seize(struct tracees *set, pid_t tid, struct tracee **ret_tracee)
+/* It may have died, or not be ours any more: waiting will tell. */
+static int interrupt(pid_t tid)
+{
+	int r = ptrace_interrupt(tid);
+
+	return r == -ESRCH || r == -EIO ? 0 : r;
+}
+
+int tracee_seize(pid_t tid)
 {
 	int r = ptrace_seize(tid, PTRACE_O_TRACESYSGOOD);
 
-	return r < 0 ? r : tracees_adopt(set, tid, ret_tracee);
+	return r < 0 ? r : interrupt(tid);
 }
 
 /* 1: it stands or died, 0: still on its way */
 static int look(struct tracee *t)
 {
 	struct ptrace_stop stop;
-	int r = ptrace_poll_stop(t->tid, &stop);
+	int r = t->poke ? interrupt(t->tid) : 0;
 
+	t->poke = false;
+	if (!r)
+		r = ptrace_poll_stop(t->tid, &stop);
 	if (r < 0)
 		return r;
 	if (stop.kind == PTRACE_STOP_NONE)
@@ -76,6 +88,34 @@ static int look(struct tracee *t)
 	return 1;
 }
 
+struct round {
+	struct tracees *set;
+	bool (*done)(struct tracee *t); /* of finish_all() */
+	size_t misses;                  /* so many in a row end it */
+	atomic_size_t left, finished;
+};
+
+/* One hand's part of look_all(). */
+static int look_own(void *ctx, size_t hand, struct arena *a)
+{
+	const struct round *o = ctx;
+	size_t misses = 0;
+
+	(void)a;
+	for (size_t i = 0; i < o->set->n_pending && misses < o->misses; i++) {
+		struct tracee *t = o->set->pending[i];
+		int r;
+
+		if (t->hand != hand || t->state != TRACEE_PENDING)
+			continue;
+		r = look(t);
+		if (r < 0)
+			return r;
+		misses = r ? 0 : misses + 1;
+	}
+	return 0;
+}
+
 /*
  * One look at each; those on their way stay in the list. They stop about in the
  * order of their interrupts, so (unless all is asked for) a row of misses ends it: a thousand threads
@@ -83,31 +123,28 @@ static int look(struct tracee *t)
  */
 static int look_all(struct tracees *set, bool all)
 {
-	size_t left = 0, misses = 0, i;
+	struct round o = { .set = set, .misses = all ? SIZE_MAX : MISSES };
+	size_t left = 0;
+	int r = tracers_run(set->crew, look_own, &o);
 
-	for (i = 0; i < set->n_pending && (all || misses < MISSES); i++) {
-		struct tracee *t = set->pending[i];
-		int r = t->state == TRACEE_PENDING ? look(t) : 1;
-
-		if (r < 0)
-			return r;
-		if (!r)
-			set->pending[left++] = t;
-		misses = r ? 0 : misses + 1;
-	}
-	if (i < set->n_pending)
-		memmove(&set->pending[left], &set->pending[i], (set->n_pending - i) * sizeof(struct tracee *));
-	set->n_pending -= i - left;
-	return 0;
+	for (size_t i = 0; i < set->n_pending; i++)
+		if (set->pending[i]->state == TRACEE_PENDING)
+			set->pending[left++] = set->pending[i];
+	set->n_pending = left;
+	return r;
 }
 
-int tracees_nudge(struct tracees *set)
+static int nudge_own(void *ctx, size_t hand, struct arena *a)
 {
+	const struct tracees *set = ctx;
 	struct tracee *t, *tmp;
 	int r;
 
+	(void)a;
 	HASH_ITER(hh, set->by_tid, t, tmp) {
 		r = 0;
+		if (t->hand != hand)
+			continue;
 		if (t->state == TRACEE_STOPPED)
 			r = look(t);
 		else if (t->state == TRACEE_PENDING)
@@ -118,6 +155,11 @@ int tracees_nudge(struct tracees *set)
 			return r;
 	}
 	return 0;
+}
+
+int tracees_nudge(struct tracees *set)
+{
+	return tracers_run(set->crew, nudge_own, set);
 }
 
 int tracees_wait(struct tracees *set, struct ptrace_waiter *w, struct tracee **ret_late)
@@ -162,22 +204,54 @@ static bool let_go(struct tracee *t)
 
 static bool is_dead(struct tracee *t)
 {
-	return t->state == TRACEE_DIED || t->state == TRACEE_LEFT || look(t) < 0 || t->state == TRACEE_DIED;
+	return t->state == TRACEE_DIED || look(t) < 0 || t->state == TRACEE_DIED;
 }
 
-/* Until all are done with, some time at most. */
+static int finish_own(void *ctx, size_t hand, struct arena *a)
+{
+	struct round *o = ctx;
+	struct tracee *t, *tmp;
+	size_t left = 0, done = 0, misses = 0;
+
+	(void)a;
+	HASH_ITER(hh, o->set->by_tid, t, tmp) {
+		if (t->hand != hand || t->state == TRACEE_LEFT)
+			continue;
+		if (o->done(t)) {
+			t->state = TRACEE_LEFT;
+			done++;
+			misses = 0;
+		} else {
+			left++;
+			if (++misses == o->misses)
+				break;
+		}
+	}
+	atomic_fetch_add(&o->left, left);
+	atomic_fetch_add(&o->finished, done);
+	return 0;
+}
+
+static void finish_some(struct tracees *set, struct round *o, size_t misses)
+{
+	o->misses = misses;
+	atomic_store(&o->left, 0);
+	atomic_store(&o->finished, 0);
+	(void)!tracers_run(set->crew, finish_own, o);
+}
+
+/* Until all are done with, some time at most. As in look_all() a row of misses ends a look, if anything came of it. */
 static void finish_all(struct tracees *set, bool (*done)(struct tracee *t), uint64_t limit_ms)
 {
-	struct tracee *t, *tmp;
+	struct round o = { .set = set, .done = done };
 	struct ptrace_waiter w;
-	size_t left;
 
 	ptrace_waiter_begin(&w, trace_now_ns() + limit_ms * UINT64_C(1000000));
 	do {
-		left = 0;
-		HASH_ITER(hh, set->by_tid, t, tmp)
-			left += !done(t);
-	} while (left && !ptrace_waiter_pause(&w));
+		finish_some(set, &o, MISSES);
+		if (atomic_load(&o.left) && !atomic_load(&o.finished))
+			finish_some(set, &o, SIZE_MAX);
+	} while (atomic_load(&o.left) && !ptrace_waiter_pause(&w));
 	ptrace_waiter_end(&w);
 }
 

@@ -17,6 +17,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "kern/ptrace.h"
+#include "kern/tracers.h"
 
 enum tracee_state { TRACEE_PENDING, TRACEE_STOPPED, TRACEE_DIED, TRACEE_LEFT /* no business of ours any more */ };
 
@@ -25,11 +26,14 @@ struct tracee {
 	enum tracee_state state;
 	int stop_sig;     /* of the group stop it stands in, else 0 */
 	unsigned int gen; /* seize.c: the listing it was last seen in */
+	uint8_t hand;     /* its tracer's: only that one touches what is above while all work */
+	bool poke;        /* pending, and still to be interrupted by its tracer */
 	UT_hash_handle hh;
 };
 
 struct tracees {
 	struct arena *a;
+	struct tracers *crew;
 	struct tracee *by_tid;   /* uthash */
 	struct tracee **pending; /* arena; compacted as they stop */
 	size_t n_pending, cap_pending;
@@ -38,20 +42,22 @@ struct tracees {
 struct tracee *tracees_find(struct tracees *set, pid_t tid);
 
 /*
- * Seizes and interrupts tid, which becomes pending; a dead tracee of that number is replaced. 0 and
- * *ret_tracee, or -errno with a trail: -ESRCH gone, -EPERM anything from a zombie to a rival tracer, -EAGAIN
- * stuck in an exec.
+ * In the thread that is to trace it: seizes and interrupts tid. 0, or -errno with a trail: -ESRCH gone, -EPERM anything
+ * from a zombie to a rival tracer, -EAGAIN stuck in an exec.
  */
-int tracees_seize(struct tracees *set, pid_t tid, struct tracee **ret_tracee) must_check;
-
-/* The same for a thread that is our tracee already, by way of an exec that gave it another number. */
-int tracees_adopt(struct tracees *set, pid_t tid, struct tracee **ret_tracee) must_check;
+int tracee_seize(pid_t tid) must_check;
 
 /*
- * Interrupts it and takes it for running: at first, or again when an exec has made
- * another thread of it (which may have been seized under another number, and missed its interrupt).
+ * Puts one in that this hand has seized, as pending; a dead tracee of that number is replaced. poke: it may have missed
+ * its interrupt, since an exec has given it another number.
  */
-int tracees_expect(struct tracees *set, struct tracee *t) must_check;
+struct tracee *tracees_add(struct tracees *set, pid_t tid, uint8_t hand, bool poke);
+
+/*
+ * Takes it for running, and has it interrupted again: an exec may have made
+ * another thread of it, which may have been seized under another number, and missed its interrupt.
+ */
+void tracees_expect(struct tracees *set, struct tracee *t);
 
 /* Waits until nothing is pending: 0; or -ETIMEDOUT, and *ret_late is one that did not stop. */
 int tracees_wait(struct tracees *set, struct ptrace_waiter *w, struct tracee **ret_late) must_check;

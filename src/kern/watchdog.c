@@ -38,25 +38,39 @@ static int start_timer(struct watchdog *w)
 	return 0;
 }
 
+static int begin(struct watchdog *w)
+{
+	sigset_t tick;
+	int r = start_timer(w);
+
+	if (r < 0)
+		return r;
+	sigemptyset(&tick);
+	sigaddset(&tick, SIGRTMAX);
+	pthread_sigmask(SIG_UNBLOCK, &tick, &w->old_mask);
+	w->running = true;
+	return 0;
+}
+
 int watchdog_begin(struct watchdog *w)
 {
 	/* SA_NODEFER: the jump leaves the handler without restoring the mask */
 	const struct sigaction action = { .sa_handler = on_tick, .sa_flags = SA_RESTART | SA_NODEFER };
-	sigset_t tick;
 	int r;
 
-	sigemptyset(&tick);
-	sigaddset(&tick, SIGRTMAX);
 	if (sigaction(SIGRTMAX, &action, &w->old_action) < 0)
 		return err_set(errno, "sigaction");
-	r = start_timer(w);
-	if (r < 0) {
+	w->second = false;
+	r = begin(w);
+	if (r < 0)
 		sigaction(SIGRTMAX, &w->old_action, NULL);
-		return r;
-	}
-	pthread_sigmask(SIG_UNBLOCK, &tick, &w->old_mask);
-	w->running = true;
-	return 0;
+	return r;
+}
+
+int watchdog_begin_second(struct watchdog *w)
+{
+	w->second = true;
+	return begin(w);
 }
 
 void watchdog_end(struct watchdog *w)
@@ -74,6 +88,7 @@ void watchdog_end(struct watchdog *w)
 	while (sigtimedwait(&tick, NULL, &now) > 0)
 		;
 	pthread_sigmask(SIG_SETMASK, &w->old_mask, NULL);
-	sigaction(SIGRTMAX, &w->old_action, NULL);
+	if (!w->second)
+		sigaction(SIGRTMAX, &w->old_action, NULL);
 	w->running = false;
 }

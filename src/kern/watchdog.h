@@ -6,7 +6,7 @@
  * for us, if it killed a thread that we trace, to reap it. Neither ends, and the call restarts
  * itself after signals. So a periodic signal jumps out of a guarded call that has lasted two ticks.
  *
- * One thread of the process at a time. The jump skips nothing but the call: whether it took effect is unknown.
+ * The jump skips nothing but the call: whether it took effect is unknown.
  */
 #ifndef KERN_WATCHDOG_H
 #define KERN_WATCHDOG_H
@@ -22,11 +22,13 @@ struct watchdog {
 	timer_t timer;
 	struct sigaction old_action;
 	sigset_t old_mask;
-	bool running;
+	bool running, second;
 };
 
 /* Ticks every 10 ms from now on, with SIGRTMAX. 0 or -errno with a trail. */
 int watchdog_begin(struct watchdog *w) must_check;
+/* The same for another thread of the process, which ends before the first one's does. */
+int watchdog_begin_second(struct watchdog *w) must_check;
 void watchdog_end(struct watchdog *w);
 
 struct watchdog_guard {

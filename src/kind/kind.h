@@ -173,7 +173,9 @@ struct kind_mem {
 /*
  * Dump of a task kind asks first: ask() and ask_thread() emit system calls that
  * run in the target (all questions of all kinds in one go), and what they return
- * is handed to dump() and dump_thread() when the answers are in the records.
+ * is handed to dump() and dump_thread() when the answers are in the records. dump() is called for all tasks first. The
+ * other three run in several threads at once, each in the one that may ptrace the thread: they use nothing of d but
+ * its arena and options.
  * Restore emits into the program of the leader and of each thread, in table order:
  *
  *   leader: session, children | memory | descriptors | emit() | threads start | emit_late() | emit_thread() | commit

@@ -101,7 +101,7 @@ static int signal_dump(struct dumping *d, struct dump_task *t, const void *asked
 		if (has_action(sig))
 			arena_add(d->a, &tc->sigactions, &tc->n_sigactions, action_entry(d->a, &acts[sig - 1]));
 	tc->blk_sigset = t->threads[0].sigmask;
-	return dump_queue(d->a, t->pid, true, &tc->signals_s);
+	return 0;
 }
 
 static void *signal_ask_thread(struct dumping *d, struct dump_thread *th, struct prog *p)
@@ -127,6 +127,11 @@ static int signal_dump_thread(struct dumping *d, struct dump_thread *th, const v
 	if (th != th->task->threads) {
 		e->has_blk_sigset = true;
 		e->blk_sigset = th->sigmask;
+	} else {
+		int r = dump_queue(d->a, th->tid, true, &task_entry_shared(d->a, th->core)->signals_s);
+
+		if (r < 0)
+			return r;
 	}
 	if (th->status.sig_pnd)
 		return dump_queue(d->a, th->tid, false, &e->signals_p);

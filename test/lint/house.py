@@ -24,7 +24,6 @@ LAYERS = (('base', 'preload', '../../proto/images.tbl'), ('img', 'kern', 'gpu', 
 
 # Files and functions that may be longer.
 LONG = {
-    'src/kern/seize.c': 'one state machine: what is true between two stops of a tree is easier to see in one place',
 }
 # Exported functions that do not begin with a word of their file's name.
 NAMES = {
@@ -42,7 +41,6 @@ UNCALLED = {
     'vdso_own': 'the tests compare with it',
     'fdinfo_inotify_next': 'tested and ready for the kind',
     'fdinfo_pidfd': 'tested and ready for the kind',
-    'maps_flags': 'tested and ready: a large memory will read its flags beside its pages',
 }
 # Data that is written after start.
 WRITTEN = {

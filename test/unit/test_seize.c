@@ -21,6 +21,7 @@ struct shared { /* between the test and its children */
 };
 
 static struct shared *storm;
+static unsigned hands; /* tracers */
 
 static struct shared *shared_new(void)
 {
@@ -114,7 +115,7 @@ static void a_tree_is_stopped_and_let_go(void **state)
 	pid = child_start(family, NULL);
 	await_state(pid, 'S');
 	for (int round = 0; round < 20; round++) {
-		assert_int_equal(seize_tree(pid, 0, *state, &s), 0);
+		assert_int_equal(seize_tree(pid, 0, hands, *state, &s), 0);
 		assert_int_equal(s->n_tasks, 1 + 1 + 4 + 16);
 		assert_int_equal(s->n_threads, 8 + 4 + 16);
 		assert_int_equal(s->tasks[0]->pid, pid);
@@ -149,7 +150,7 @@ static void killing_ends_all(void **state)
 
 	storm = shared_new();
 	pid = child_start(family, NULL);
-	assert_int_equal(seize_tree(pid, 0, *state, &s), 0);
+	assert_int_equal(seize_tree(pid, 0, hands, *state, &s), 0);
 	for (size_t i = 1; i < s->n_tasks; i++)
 		if (s->tasks[i]->state != SEIZE_ZOMBIE)
 			kid = s->tasks[i]->pid;
@@ -178,7 +179,7 @@ static void the_stopped_stay_stopped(void **state)
 	assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
 	assert_true(WIFSTOPPED(status) && WSTOPSIG(status) == SIGTSTP);
 	for (int round = 0; round < 20; round++) {
-		assert_int_equal(seize_tree(pid, 0, *state, &s), 0);
+		assert_int_equal(seize_tree(pid, 0, hands, *state, &s), 0);
 		assert_int_equal(s->tasks[0]->state, SEIZE_STOPPED);
 		assert_int_equal(s->tasks[0]->stop_sig, SIGTSTP);
 		assert_int_equal(s->n_threads, 4);
@@ -198,7 +199,7 @@ static void the_tree_can_be_left_stopped(void **state)
 	struct seize *s;
 	int status;
 
-	assert_int_equal(seize_tree(pid, 0, *state, &s), 0);
+	assert_int_equal(seize_tree(pid, 0, hands, *state, &s), 0);
 	assert_int_equal(s->tasks[0]->state, SEIZE_ALIVE);
 	seize_release(s, SIGSTOP);
 	assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
@@ -245,7 +246,7 @@ static void one_thread_may_run(void **state)
 	long leader, own;
 	struct seize *z;
 
-	assert_int_equal(seize_tree(pid, 0, *state, &z), 0);
+	assert_int_equal(seize_tree(pid, 0, 1, *state, &z), 0);
 	assert_int_equal(z->n_threads, 2);
 	leader = atomic_load(&s->turns[0]);
 	own = atomic_load(&s->turns[1]);
@@ -348,7 +349,7 @@ static void hold_and_check(struct arena *a, pid_t pid, int rounds)
 		struct seize *s;
 		long before;
 
-		if (seize_tree(pid, 0, a, &s) < 0)
+		if (seize_tree(pid, 0, hands, a, &s) < 0)
 			fail_msg("%s", err_text());
 		before = atomic_load(&storm->turns[0]);
 		for (size_t i = 0; i < s->n_tasks; i++) {
@@ -469,7 +470,7 @@ static void no_signal_is_lost(void **state)
 	for (int round = 0; round < 300; round++) {
 		struct seize *s;
 
-		if (seize_tree(pid, 0, *state, &s) < 0)
+		if (seize_tree(pid, 0, hands, *state, &s) < 0)
 			break; /* it has had all and is on its way out */
 		seize_release(s, 0);
 	}
@@ -488,10 +489,10 @@ static void refusals_name_the_reason(void **state)
 	struct seize *s;
 	int status, p[2];
 
-	assert_int_equal(seize_tree(getpid(), 0, *state, &s), -EINVAL);
-	assert_int_equal(seize_tree(getppid() ? getppid() : 1, 0, *state, &s), -EINVAL);
-	assert_int_equal(seize_tree(0, 0, *state, &s), -EINVAL);
-	assert_int_equal(seize_tree(0x7ffffff0, 0, *state, &s), -ESRCH);
+	assert_int_equal(seize_tree(getpid(), 0, hands, *state, &s), -EINVAL);
+	assert_int_equal(seize_tree(getppid() ? getppid() : 1, 0, hands, *state, &s), -EINVAL);
+	assert_int_equal(seize_tree(0, 0, hands, *state, &s), -EINVAL);
+	assert_int_equal(seize_tree(0x7ffffff0, 0, hands, *state, &s), -ESRCH);
 	assert_non_null(strstr(err_text(), "there is no task"));
 
 	assert_int_equal(pipe(p), 0);
@@ -506,7 +507,7 @@ static void refusals_name_the_reason(void **state)
 	}
 	assert_int_equal(read(p[0], text, 1), 1);
 	if (text[0] == 'y') {
-		assert_int_equal(seize_tree(pid, 0, *state, &s), -EBUSY);
+		assert_int_equal(seize_tree(pid, 0, hands, *state, &s), -EBUSY);
 		snprintf(text, sizeof(text), "is traced by task %d", tracer);
 		assert_non_null(strstr(err_text(), text));
 	}
@@ -514,12 +515,12 @@ static void refusals_name_the_reason(void **state)
 	close(p[0]);
 	close(p[1]);
 	await_state(pid, 'S');
-	assert_int_equal(seize_tree(pid, 0, *state, &s), 0);
+	assert_int_equal(seize_tree(pid, 0, hands, *state, &s), 0);
 	seize_release(s, 0);
 	kill(pid, SIGKILL);
 	await_state(pid, 'Z');
 	root = pid;
-	assert_int_equal(seize_tree(root, 0, *state, &s), -ESRCH);
+	assert_int_equal(seize_tree(root, 0, hands, *state, &s), -ESRCH);
 	assert_non_null(strstr(err_text(), "has exited"));
 	waitpid(pid, &status, 0);
 }
@@ -547,7 +548,7 @@ static void a_dead_leader_is_refused(void **state)
 	pid_t pid = child_start(leaderless, NULL);
 	struct seize *s;
 
-	assert_int_equal(seize_tree(pid, 0, *state, &s), -ENOTSUP);
+	assert_int_equal(seize_tree(pid, 0, hands, *state, &s), -ENOTSUP);
 	assert_non_null(strstr(err_text(), "first thread"));
 	child_end(pid);
 }
@@ -571,7 +572,7 @@ static void what_does_not_stop_is_named(void **state)
 	char text[32];
 
 	await_state(pid, 'D');
-	assert_int_equal(seize_tree(pid, 50000000, *state, &s), -ETIMEDOUT);
+	assert_int_equal(seize_tree(pid, 50000000, hands, *state, &s), -ETIMEDOUT);
 	assert_true(trace_now_ns() - start < UINT64_C(2000000000));
 	snprintf(text, sizeof(text), "task %d (", pid);
 	assert_non_null(strstr(err_text(), text));
@@ -596,8 +597,13 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(what_does_not_stop_is_named, setup, teardown),
 	};
 
+	int failed;
+
 	if (argc > 1 && !strcmp(argv[1], "exec-storm"))
 		return exec_storm_main();
-	alarm(120);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	alarm(180);
+	hands = 1;
+	failed = cmocka_run_group_tests_name("one tracer", tests, NULL, NULL);
+	hands = 4;
+	return failed + cmocka_run_group_tests_name("four tracers", tests, NULL, NULL);
 }

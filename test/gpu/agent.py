@@ -55,6 +55,26 @@ def at_once(*commands, **more):
 
 # --- its life -----------------------------------------------------------------------------------------------------
 
+@case('agent/systemd unit')
+def systemd_unit():
+    """The unit is one that systemd takes, and what it starts takes its options."""
+    with open(os.path.join(box.TOP, 'packaging/thaw-gpu-agent.service')) as f:
+        unit = f.read()
+    start = next(x for x in unit.splitlines() if x.startswith('ExecStart=')).split('=', 1)[1].split()
+    check(start[0] == '/usr/bin/thaw', f'it starts {start[0]}')
+    if not shutil.which('systemd-analyze'):
+        raise Skipped('no systemd-analyze')
+    with open('thaw-gpu-agent.service', 'w') as f:  # the manual need not be installed here
+        f.write('\n'.join(x for x in unit.splitlines() if not x.startswith('Documentation')).replace('/usr/bin/thaw', box.THAW))
+    r = box.must(box.run(['systemd-analyze', 'verify', './thaw-gpu-agent.service']))
+    check(r.err == '', r.err)
+    pid = box.spawn([box.THAW, *start[1:]], env=cuda.env())
+    box.until(lambda: cuda.agents())
+    os.kill(pid, signal.SIGTERM)
+    status_ = box.wait_gone(pid)
+    check(os.WIFEXITED(status_) and os.WEXITSTATUS(status_) == 0, box.status_text(status_))
+
+
 @case('agent/one for all')
 def one_for_all():
     """Many clients at once start one agent; it has a session of its own and no descriptor of theirs."""
@@ -181,7 +201,7 @@ def garbage():
         s.connect(SOCKET)
         for i in range(500):  # nearly right ones, whose answers are read
             n = dice.choice((0, 0, 1, 32, 33, 2**32 - 1))
-            head = struct.pack('<4Ii2I', dice.choice((version, version, i)), dice.randrange(12), i, 1000, dice.choice((0, -1, 1, pid, 999999)), n, i % 2)
+            head = struct.pack('<4Ii2I', dice.choice((version, version, i)), dice.randrange(16), i, 1000, dice.choice((0, -1, 1, pid, 999999)), n, i % 2)
             s.send(head + dice.randbytes(32 * dice.choice((0, min(n, 32)))))
             answer = s.recv(65536)
             check(struct.unpack_from('<2I', answer) == (version, i), f'answer {i}: {answer[:40]}')

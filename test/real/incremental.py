@@ -333,6 +333,42 @@ def auto_dedup():
     box.kill_all()
 
 
+def memory(pid):
+    """What it takes, in KiB."""
+    with open(f'/proc/{pid}/smaps_rollup') as f:
+        return {m[1]: int(m[2]) for m in re.finditer(r'^(Rss|Pss|AnonHugePages):\s+(\d+) kB', f.read(), re.M)}
+
+
+@case('incremental/huge pages', limit=120)
+def huge_pages():
+    """Ranges of 2 MiB whose pages lie in several directories become huge pages as if all were in one, however they are
+    read; nothing takes more memory than before the dump."""
+    tracker()
+    pid = start()
+    os.mkdir('images')
+    pre_dump(pid, 1)
+    do(pid, 'change')
+    pre_dump(pid, 2)
+    digest = do(pid, 'change')
+    before = memory(pid)
+    dump(pid, 3, '-R')
+    box.dump(pid, 'images/full')
+    huge = {}
+    for images, *way in (('full',), ('3',), ('3', '--disable-parallel-restore'), ('3', '--page-io=uring'),
+                         ('3', '--page-io=direct'), ('3', '--auto-dedup')):
+        box.wait_gone(pid)
+        box.nothing_left(f'before {images} {way}')
+        box.restore(f'images/{images}', *(way or box.FILL['parallel']))
+        after = memory(pid)
+        check(all(after[x] <= before[x] + 512 for x in ('Rss', 'Pss')), f'{way}: it takes {after} KiB, before {before}')
+        check(do(pid, '') == digest, f'{images} {way}: memory is not what it was')
+        huge[images, *way] = after['AnonHugePages']
+        box.kill_all()
+    check(len(set(huge.values())) == 1, f'KiB in huge pages: {huge}')
+    if any(x.startswith('ok') and 'huge-pages' in x for x in box.run([box.THAW, 'check']).out.splitlines()):
+        check(huge['full',] >= 24 << 10, f'KiB in huge pages: {huge}')
+
+
 @case('incremental/refused')
 def refused():
     """Directories that cannot be built upon are refused before anything is lost."""

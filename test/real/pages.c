@@ -18,7 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PAGE = 4096, WORDS = PAGE / 8, AREAS = 6, MOST = 8192 };
+enum { PAGE = 4096, WORDS = PAGE / 8, AREAS = 7, MOST = 8192 };
 
 struct area {
 	uint64_t *at;
@@ -64,13 +64,14 @@ static uint64_t new_number(void)
 	return any(UINT64_MAX - 1) + 1;
 }
 
-static void fill(struct area *a)
+/* Every zeros-th page or so is one of zeros; 0: none is. */
+static void fill(struct area *a, uint64_t zeros)
 {
 	for (size_t p = 0; p < a->pages; p++)
-		set(a, p, any(5) ? new_number() : 0);
+		set(a, p, !zeros || any(zeros) ? new_number() : 0);
 }
 
-static void make(struct area *a, size_t pages, int flags, int advice)
+static void make(struct area *a, size_t pages, uint64_t zeros, int flags, int advice)
 {
 	a->pages = pages;
 	a->at = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS, -1, 0);
@@ -78,23 +79,24 @@ static void make(struct area *a, size_t pages, int flags, int advice)
 		_exit(3);
 	if (advice)
 		madvise(a->at, pages * PAGE, advice);
-	fill(a);
+	fill(a, zeros);
 }
 
 static void make_all(void)
 {
 	areas = mmap(NULL, AREAS * sizeof(*areas), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	make(&areas[0], 3000, MAP_PRIVATE, 0);
-	make(&areas[1], 4096, MAP_PRIVATE, MADV_HUGEPAGE);
-	make(&areas[2], 500, MAP_SHARED, 0);
+	make(&areas[0], 3000, 5, MAP_PRIVATE, 0);
+	make(&areas[1], 4096, 5, MAP_PRIVATE, MADV_HUGEPAGE);
+	make(&areas[2], 500, 5, MAP_SHARED, 0);
 	areas[3].pages = 300; /* the heap, which grows */
 	areas[3].at = sbrk(0);
 	areas[3].at = (uint64_t *)(((uintptr_t)areas[3].at + PAGE - 1) & ~(uintptr_t)(PAGE - 1));
 	if (brk((char *)areas[3].at + areas[3].pages * PAGE))
 		_exit(4);
-	fill(&areas[3]);
-	make(&areas[4], 600, MAP_PRIVATE, 0);
-	make(&areas[5], 600, MAP_PRIVATE, 0);
+	fill(&areas[3], 5);
+	make(&areas[4], 600, 5, MAP_PRIVATE, 0);
+	make(&areas[5], 600, 5, MAP_PRIVATE, 0);
+	make(&areas[6], 6500, 0, MAP_PRIVATE, 0); /* whole 2 MiB ranges, for huge pages */
 }
 
 /* --- what is done to memory --- */
@@ -238,7 +240,7 @@ static void do_fork(void)
 		snprintf(name, sizeof(name), "child");
 		seed += 17;
 		munmap(areas[2].at, areas[2].pages * PAGE); /* the parent's business */
-		make(&areas[2], areas[2].pages, MAP_PRIVATE, 0);
+		make(&areas[2], areas[2].pages, 5, MAP_PRIVATE, 0);
 		do_change();
 	} else
 		do_change();

@@ -21,6 +21,7 @@ struct level {
 	const struct imgdir *dir;
 	struct snap_pages map; /* of the image directory itself: a copy of the object's */
 	uint64_t *offs;        /* by run: where its bytes begin in the pages file; NULL: not loaded */
+	size_t at;             /* the first run that does not lie behind us: addresses are asked for in ascending order */
 	uint32_t source;       /* number + 1 in sources; 0: none of its pages were needed so far */
 };
 
@@ -66,19 +67,11 @@ static int level_load(const struct chain *c, struct level *l)
 }
 
 /* The first run that ends behind va. */
-static size_t run_behind(const struct snap_pages *p, uint64_t va)
+static size_t run_behind(struct level *l, uint64_t va)
 {
-	size_t low = 0, high = p->nruns;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (run_end(p->runs[mid]) > va)
-			high = mid;
-		else
-			low = mid + 1;
-	}
-	return low;
+	while (l->at < l->map.nruns && run_end(l->map.runs[l->at]) <= va)
+		l->at++;
+	return l->at;
 }
 
 static void extent_add(struct chain *c, size_t depth, uint64_t va, uint64_t len, uint64_t off)
@@ -124,7 +117,7 @@ static int resolve(struct chain *c, size_t depth, uint64_t va, uint64_t end)
 	struct level *l = &c->level[depth];
 	int r = depth < c->nlevels ? level_load(c, l) : refuse_absent(c, depth, va);
 
-	for (size_t i = r < 0 ? 0 : run_behind(&l->map, va); r >= 0 && va < end; i++) {
+	for (size_t i = r < 0 ? 0 : run_behind(l, va); r >= 0 && va < end; i++) {
 		const PagemapEntry *e = i < l->map.nruns ? l->map.runs[i] : NULL;
 		uint64_t to;
 

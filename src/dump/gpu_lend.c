@@ -49,6 +49,24 @@ int gpu_lend_prepare(struct dump *d, bool (*wants)(const struct gpu_proc *p))
 	return err;
 }
 
+static bool is_empty(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) < 0 || !st.st_size;
+}
+
+/* A driver that offers to lend may refuse, and has copied itself then. */
+void gpu_lend_settle(struct gpu_proc *p)
+{
+	if (p->payload_fd < 0 || !is_empty(p->payload_fd))
+		return;
+	unlink(p->row->payload);
+	p->row->payload[0] = '\0';
+	close(p->payload_fd);
+	p->payload_fd = -1;
+}
+
 bool gpu_lend_note(const struct gpu_proc *p, ThawGpuEntry *e)
 {
 	struct stat st;
@@ -74,5 +92,7 @@ int gpu_lend_rescue(struct gpu_client *c, const struct gpu_ledger_row *row, uint
 
 	if (fd < 0)
 		return err_set(errno, "%s, which holds its GPU memory", row->payload);
+	if (is_empty(fd))
+		return gpu_client_start(c, GPU_RESTORE, row->pid, timeout_ms, NULL, ret_ticket);
 	return gpu_client_lend(c, GPU_RESTORE, row->pid, timeout_ms, NULL, fd, false, ret_ticket);
 }

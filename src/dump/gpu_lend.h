@@ -17,6 +17,8 @@ struct gpu_proc;
 
 /* Makes the files, if the driver lends; wants: who will be checkpointed. */
 int gpu_lend_prepare(struct dump *d, bool (*wants)(const struct gpu_proc *p)) must_check;
+/* The process is checkpointed: was anything lent? */
+void gpu_lend_settle(struct gpu_proc *p);
 /* What restore has to know. Returns whether there is anything. */
 bool gpu_lend_note(const struct gpu_proc *p, ThawGpuEntry *e);
 void gpu_lend_done(struct dump *d);

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/trace.h"
 #include "dump/gpu_dump.h"
+#include "dump/gpu_lend.h"
 #include "gpu/gpu_words.h"
 
 enum { TICK_MS = 1 };
@@ -36,6 +37,8 @@ static int end(struct dump *d, struct gpu_proc *p, enum gpu_step step)
 	int err = gpu_client_wait(d->gpu->client, p->ticket, &driver_ns);
 
 	p->busy = false;
+	if (err >= 0 && step == GPU_CHECKPOINT)
+		gpu_lend_settle(p);
 	p->row->hung = err == -ETIMEDOUT;
 	now = trace_now_ns();
 	trace_span(gpu_step_name(step), p->pid, p->pid, p->from_ns, now, 0);

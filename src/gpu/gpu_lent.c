@@ -79,6 +79,8 @@ static int parts_make(struct loan *n)
 		n->part[i].offset = n->len;
 		n->len += (n->part[i].len + GPU_PAGE - 1) & ~(uint64_t)(GPU_PAGE - 1);
 	}
+	if (!n->len)
+		n->len = GPU_PAGE; /* a file that is empty says that nothing was lent */
 	return 0;
 }
 
@@ -184,11 +186,27 @@ static int give_back(struct loan *n, int why_not)
 	return err_adopt(-why_not, why);
 }
 
+static bool is_locked(const struct gpu_lent *l)
+{
+	enum gpu_state state;
+
+	return gpu_driver_state(l->driver, l->pid, &state) >= 0 && state == GPU_LOCKED;
+}
+
 int gpu_lent_checkpoint(const struct gpu_lent *l)
 {
 	struct loan n;
 	int r = loan_begin(&n, l, GPU_CHECKPOINT);
 
+	if (r < 0 && !n.view) {
+		char why[512];
+
+		snprintf(why, sizeof(why), "%s", err_text());
+		if (!is_locked(l))
+			return err_adopt(-r, why);
+		log_warn("%s: the driver copies itself", why);
+		return 1;
+	}
 	if (r < 0)
 		return r;
 	r = loan_copy(&n, false, l->payload_fd);

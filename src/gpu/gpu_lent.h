@@ -25,6 +25,7 @@ struct gpu_lent {
 	bool doomed;                     /* if it cannot be restored it ends: nobody will see what it has then */
 };
 
+/* 1: the driver lends nothing after all, and the process is as before. The file holds something otherwise. */
 int gpu_lent_checkpoint(const struct gpu_lent *l) must_check;
 int gpu_lent_restore(const struct gpu_lent *l) must_check;
 

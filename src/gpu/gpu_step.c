@@ -54,6 +54,20 @@ static int restore_again(struct gpu_jobs *jobs, const struct gpu_request *q, con
 	return gpu_driver_step(jobs->driver, GPU_RESTORE, q->pid, q->timeout_ms, map, NULL);
 }
 
+static int plain_run(struct gpu_jobs *jobs, const struct gpu_request *q, enum gpu_step step, const struct gpu_map *map)
+{
+	struct gpu_holding holding = { 0 };
+	int r;
+
+	if (step == GPU_CHECKPOINT || step == GPU_RESTORE)
+		slots_acquire(jobs, q, &holding);
+	if (step == GPU_RESTORE)
+		gpu_room_make(jobs->keep, q->pid);
+	r = gpu_driver_step(jobs->driver, step, q->pid, q->timeout_ms, map, NULL);
+	gpu_pools_release(jobs->pools, &holding);
+	return r;
+}
+
 /* The agent copies: it needs a context and buffers on each GPU, and a restore the room. */
 static int lent_run(struct gpu_jobs *jobs, const struct gpu_request *q, int payload_fd, const struct gpu_map *map)
 {
@@ -75,21 +89,7 @@ static int lent_run(struct gpu_jobs *jobs, const struct gpu_request *q, int payl
 		return r;
 	r = restores ? gpu_lent_restore(&l) : gpu_lent_checkpoint(&l);
 	gpu_pools_release(jobs->pools, &holding);
-	return r;
-}
-
-static int plain_run(struct gpu_jobs *jobs, const struct gpu_request *q, enum gpu_step step, const struct gpu_map *map)
-{
-	struct gpu_holding holding = { 0 };
-	int r;
-
-	if (step == GPU_CHECKPOINT || step == GPU_RESTORE)
-		slots_acquire(jobs, q, &holding);
-	if (step == GPU_RESTORE)
-		gpu_room_make(jobs->keep, q->pid);
-	r = gpu_driver_step(jobs->driver, step, q->pid, q->timeout_ms, map, NULL);
-	gpu_pools_release(jobs->pools, &holding);
-	return r;
+	return r == 1 ? plain_run(jobs, q, GPU_CHECKPOINT, map) : r;
 }
 
 int gpu_step_run(struct gpu_jobs *jobs, const struct gpu_request *q, int payload_fd)

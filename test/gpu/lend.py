@@ -100,6 +100,22 @@ def library():
     passes(pid)
 
 
+@case('lend/refused')
+def refused():
+    """A driver that offers it and does not do it: it copies itself, as ever."""
+    pid = start(busy=True)
+    cuda.rules('cuCheckpointProcessCheckpoint 1 801', 'cuCheckpointProcessCheckpoint 3 304')
+    box.must(dump.dump(pid, '-R', images='one', **NEW))
+    box.must(dump.dump(pid, **NEW))
+    cuda.rules()
+    for images in 'one', 'img':
+        check(not [x for x in os.listdir(images) if x.startswith('gpu-pages')], f'something was lent, see {images}')
+    check(cuda.agent_log().count('the driver copies itself') == 2, cuda.agent_log())
+    box.wait_gone(pid)
+    box.must(dump.restore(**NEW))
+    passes(pid)
+
+
 @case('lend/failed dump')
 def failed():
     """The memory is not lost if the file cannot be written, or the rest of the dump fails."""

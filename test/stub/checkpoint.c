@@ -33,23 +33,8 @@ struct outcome {
 
 static int do_lock(unsigned timeout_ms)
 {
-	struct timespec until;
-	int r = OK;
-
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += timeout_ms / 1000;
-	until.tv_nsec += timeout_ms % 1000 * 1000000L;
-	until.tv_sec += until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
-	stub.closed = 1;
-	while (stub.inside && r != ETIMEDOUT)
-		r = timeout_ms ? pthread_cond_timedwait(&stub.moved, &stub.lock, &until) :
-				 pthread_cond_wait(&stub.moved, &stub.lock);
-	if (stub.inside) {
-		stub.closed = 0;
-		pthread_cond_broadcast(&stub.moved);
+	if (!gate_close(timeout_ms))
 		return NOT_READY;
-	}
 	stub.state = LOCKED;
 	return OK;
 }
@@ -169,8 +154,7 @@ static int do_lent(int in)
 static int do_unlock(void)
 {
 	stub.state = RUNNING;
-	stub.closed = 0;
-	pthread_cond_broadcast(&stub.moved);
+	gate_open();
 	return OK;
 }
 
@@ -208,9 +192,7 @@ static void *restore_thread(void *arg)
 		struct order o;
 
 		if (fd >= 0 && recv(fd, &o, sizeof(o), MSG_WAITALL) == sizeof(o)) {
-			pthread_mutex_lock(&stub.lock);
-			out = order_do(&o);
-			pthread_mutex_unlock(&stub.lock);
+			out = order_do(&o); /* nobody else is inside */
 			(void)!send(fd, &out, sizeof(out), MSG_NOSIGNAL);
 			if (out.result == OK && (o.op == OP_LEND_OUT || o.op == OP_LEND_IN))
 				lend_send(fd);

@@ -39,6 +39,8 @@
 #define STUB_H
 
 #include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -66,8 +68,8 @@ struct alloc {
 
 extern struct stub {
 	pthread_mutex_t lock;
-	pthread_cond_t moved;
-	int ready, state, closed, inside; /* closed: no call may enter; inside: that many are */
+	int ready, state;
+	_Atomic int closed, inside; /* closed: no call may enter; inside: that many are */
 	int n_gpus, number[GPUS], primary_refs[GPUS];
 	size_t mem_len, taken[GPUS];
 	int dev_fd[GPUS + 2];
@@ -87,6 +89,8 @@ extern struct stub {
 int call_begin(const char *name);
 int gate_enter(const char *name);
 int gate_leave(int r);
+bool gate_close(unsigned timeout_ms);
+void gate_open(void);
 
 /* A call of the program: `CALL(cuX, (args), { ...; r = ...; })`; r is its result. */
 #define CALL(name, args, ...)               \

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 
@@ -386,6 +387,18 @@ def refused_unlocked(how, text):
 
 case_add('dump/unified memory', functools.partial(refused_unlocked, 'managed', 'it uses unified memory'))
 case_add('dump/imported event', functools.partial(refused_unlocked, 'import', 'imported from process 1 is lost'))
+
+
+@case('dump/rank of NCCL')
+def rank_of_nccl():
+    """One rank alone is dumped like any other; with a second one there it is refused before anything is locked."""
+    pid = cuda.start(how='rank')
+    box.must(dump(pid, '--leave-running'))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.bind('\0tmp/nccl-socket-1-2f')
+        box.refused(dump(pid, images='again'), 'it is one of several ranks of NCCL')
+        no_image('again')
+    cuda.passes(pid)
 
 
 @case('dump/unified memory of another driver')

@@ -5,13 +5,16 @@
  * It fills MIB (16) MiB in ALLOCATIONS (4) pieces with a kernel, in turn on the GPUs named (0), is ready
  * (subject.h), and when it is told verifies all words with a kernel. HOW busy: a second thread launches kernels on a
  * piece of its own the whole time. fork: a child that lives as long inherits everything and uses none of it. managed:
- * has unified memory, too. import: has what shows an event that was imported from process 1. The driver is found with
- * dlopen() and the kernels are text, so this builds and runs with the stub, and with a real GPU without nvcc.
+ * has unified memory, too. import: has what shows an event that was imported from process 1. rank: looks like rank 0 of
+ * an NCCL job. The driver is found with dlopen() and the kernels are text, so this builds and runs with the stub, and
+ * with a real GPU without nvcc.
  */
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "subject.h"
 
@@ -161,6 +164,17 @@ static void imported_event(void)
 	close(fd);
 }
 
+static void rank_of_nccl(void)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX, .sun_path = "\0tmp/nccl-socket-0-1f" };
+	int s = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), fd = open("libnccl.so.2", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	CHECK(s >= 0 && !bind(s, (struct sockaddr *)&sa, sizeof(sa)), "bind");
+	CHECK(fd >= 0 && !ftruncate(fd, 4096), "libnccl.so.2");
+	CHECK(mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fd, 0) != MAP_FAILED, "mmap");
+	close(fd);
+}
+
 static void other_things(const char *how)
 {
 	dev_ptr at;
@@ -171,6 +185,8 @@ static void other_things(const char *how)
 		CU(cu.managed(&at, 2 << 20, 1));
 	if (!strcmp(how, "import"))
 		imported_event();
+	if (!strcmp(how, "rank"))
+		rank_of_nccl();
 }
 
 int main(int argc, char **argv)

@@ -114,6 +114,17 @@ static int handle_get(const struct stream *t, size_t i)
 			  "get %lu MiB of GPU memory", (unsigned long)(t->part[i].len >> 20));
 }
 
+static int part_unmap(const struct stream *t, size_t i)
+{
+	struct gpu_part *p = &t->part[i];
+
+	/* addresses that something is left at must not be had again */
+	if (p->at && !t->api->piece_unmap(p->at, p->len))
+		t->api->place_free(p->at, p->len);
+	p->at = 0;
+	return 0;
+}
+
 static int part_map(const struct stream *t, size_t i)
 {
 	struct cuda_access access = { CUDA_ON_DEVICE, t->s->driver->device[t->part[i].gpu].handle, CUDA_READ_WRITE };
@@ -131,7 +142,10 @@ static int part_map(const struct stream *t, size_t i)
 		return r;
 	}
 	p->at = at;
-	return cuda_check(t->api, t->api->piece_access(at, p->len, &access, 1), "map GPU memory");
+	r = cuda_check(t->api, t->api->piece_access(at, p->len, &access, 1), "map GPU memory");
+	if (r < 0) /* whoever finds it mapped uses it */
+		part_unmap(t, i);
+	return r;
 }
 
 /* Each in its own context: the addresses are the process's, but a call needs one. */
@@ -147,18 +161,6 @@ static int part_in_context(const struct stream *t, size_t i, int (*fn)(const str
 	r = fn(t, i);
 	t->api->ctx_pop(&ctx);
 	return r;
-}
-
-static int part_unmap(const struct stream *t, size_t i)
-{
-	struct gpu_part *p = &t->part[i];
-
-	if (p->at) {
-		t->api->piece_unmap(p->at, p->len);
-		t->api->place_free(p->at, p->len);
-	}
-	p->at = 0;
-	return 0;
 }
 
 static int part_release(const struct stream *t, size_t i)

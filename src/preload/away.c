@@ -76,6 +76,7 @@ int away_export(const struct ask_piece *p, int *ret_fd)
 	return h ? driver.cuMemExportToShareableHandle(ret_fd, h->handle, CU_BY_FD, 0) : CU_INVALID_VALUE;
 }
 
+/* What is unmapped is away, even if its handle should not go: it comes back by the descriptor. */
 int away_release(void)
 {
 	int r = CU_SUCCESS;
@@ -85,10 +86,10 @@ int away_release(void)
 			struct heap_piece *p = &o->heap.piece[i];
 
 			r = driver.cuMemUnmap(p->va, (size_t)p->pages << HEAP_PAGE_SHIFT);
-			if (r == CU_SUCCESS)
+			if (r == CU_SUCCESS) {
 				r = driver.cuMemRelease(p->handle);
-			if (r == CU_SUCCESS)
 				p->handle = 0;
+			}
 		}
 	return r;
 }

@@ -133,12 +133,20 @@ def off():
 
 @case('direct/zeros')
 def zeros():
-    """Memory of zeros is neither stored nor read; memory at other addresses keeps its contents."""
-    pid = started()
+    """Memory of zeros is neither stored nor copied, and is zeros again; what lies between keeps its contents."""
+    pid = cuda.start(mib=6, pieces=3, under=RUN)  # in a piece of 64 MiB
     images_of(pid)
     box.wait_gone(pid)
     length, stored = payload()
-    check(length >= 66 << 20 and stored <= length, f'{stored} of {length} bytes stored')
+    check(length == 64 << 20 and 6 << 20 <= stored < 9 << 20, f'{stored} of {length} bytes stored')
+    if not cuda.REAL:
+        os.truncate('calls', 0)
+    back()
+    if not cuda.REAL:
+        calls = [c for _, c in cuda.calls()]
+        copied, cleared = calls.count('cuMemcpyHtoDAsync_v2'), calls.count('cuMemsetD8Async')
+        check(1 <= copied <= 3 and copied + cleared == 16, f'of 16 chunks {copied} were copied and {cleared} cleared')
+    cuda.passes(pid)
 
 
 @case('direct/failed dump')
@@ -155,6 +163,58 @@ def failed():
         dump.no_image()
         check(cuda.state(pid) == 'running', f'{cuda.state(pid)} after {call} failed')
     images_of(pid, '-R')
+    cuda.passes(pid)
+
+
+@case('direct/failed release')
+def failed_release():
+    """What the process itself cannot do: it keeps its memory, or gets it back."""
+    dump.stub_only()
+    pid = started()
+    for call in ('cuMemUnmap', 'cuMemRelease'):
+        cuda.rules(f'{call} 1 999')
+        r = dump.dump(pid)
+        cuda.rules()
+        check(r.code, f'the dump succeeded although {call} fails')
+        dump.no_image()
+        check(cuda.state(pid) == 'running', f'{cuda.state(pid)} after {call} failed')
+    images_of(pid)
+    box.wait_gone(pid)
+    back()
+    cuda.passes(pid)
+
+
+@case('direct/failed return')
+def failed_return():
+    """Memory that a restored process cannot map: there is no process then, and the images stay good."""
+    dump.stub_only()
+    pid = started()
+    images_of(pid)
+    box.wait_gone(pid)
+    for call in ('cuMemImportFromShareableHandle', 'cuMemMap', 'cuMemSetAccess'):
+        cuda.rules(f'{call} 0 999')
+        box.refused(dump.restore(), 'GPU memory')
+        cuda.rules()
+        check(not os.path.exists(f'/proc/{pid}'), f'{pid} is there although {call} fails')
+    back()
+    cuda.passes(pid)
+
+
+@case('direct/killed agent')
+def killed_agent():
+    """It dies with the memory in its hands: the dump fails, and the program has it again."""
+    dump.stub_only()
+    pid = started(busy=True)
+    cuda.rules('cuMemcpyDtoHAsync_v2 0 sleep=3000')
+    os.makedirs('img')
+    argv = [box.THAW, 'dump', '-t', str(pid), '-D', 'img', '-v3', '-o', os.path.abspath('dump.log')]
+    q = box.spawn(argv, env=cuda.env())
+    box.until(lambda: os.path.exists('dump.log') and 'let go of' in open('dump.log').read(), 30)
+    os.kill(cuda.agent_pid(), signal.SIGKILL)
+    cuda.rules()
+    box.wait_gone(q, 60)
+    dump.no_image()
+    dump.logged('dump', 'the GPU agent')
     cuda.passes(pid)
 
 

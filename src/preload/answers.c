@@ -22,18 +22,18 @@ cu_result take_cuMemGetAddressRange_v2(cu_address *ret_va, size_t *ret_bytes, cu
 	return CU_SUCCESS;
 }
 
-/* Memory that is held ready for the next block is free memory to the program. */
+/* Memory that is held ready for the next block is free memory to the program. Locked: it must not be counted twice. */
 cu_result take_cuMemGetInfo_v2(size_t *ret_free, size_t *ret_total)
 {
-	cu_result r = driver.cuMemGetInfo_v2(ret_free, ret_total);
 	cu_device dev;
+	cu_result r;
 
-	if (r != CU_SUCCESS || !ret_free || driver.cuCtxGetDevice(&dev) != CU_SUCCESS)
-		return r;
 	owner_lock();
-	for (struct owner *o = owner_first(); o; o = o->next)
-		if (o->dev == dev)
-			*ret_free += (size_t)heap_spare(&o->heap) << HEAP_PAGE_SHIFT;
+	r = driver.cuMemGetInfo_v2(ret_free, ret_total);
+	if (r == CU_SUCCESS && ret_free && driver.cuCtxGetDevice(&dev) == CU_SUCCESS)
+		for (struct owner *o = owner_first(); o; o = o->next)
+			if (o->dev == dev)
+				*ret_free += (size_t)heap_spare(&o->heap) << HEAP_PAGE_SHIFT;
 	owner_unlock();
 	return r;
 }

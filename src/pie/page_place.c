@@ -80,7 +80,7 @@ static uint64_t copy_some(struct page_worker *w, uint64_t to_va, uint64_t from_v
 		r = sys3(__NR_ioctl, w->f->uffd, UFFDIO_COPY, &c);
 	while (r == -EAGAIN && c.copy <= 0);
 	if (r && r != -EAGAIN)
-		pie_fail(w->c, w->rec, (int)-r, 0, to_va);
+		pie_fail(w->c, w->rec, (int)-r, ~0ul, to_va);
 	return r ? (uint64_t)c.copy : len;
 }
 

@@ -8,6 +8,7 @@ import fcntl
 import functools
 import os
 import re
+import signal
 import struct
 
 import box
@@ -239,6 +240,38 @@ def read_error():
 
 
 case_add('page io/read error', read_error, limit=240)
+
+
+def children(pid):
+    """Processes, not threads: page workers are of that kind while the task is being restored."""
+    out = []
+    for p in box.pids():
+        with contextlib.suppress(OSError), open(f'/proc/{p}/stat') as f:
+            if int(f.read().rsplit(')', 1)[1].split()[1]) == pid:
+                out.append(p)
+    return out
+
+
+def worker_killed(mode):
+    """A page worker is killed in the middle of its work: the restore fails, says so, and leaves nothing."""
+    pid, _ = dumped()
+    name, killed = pages_name(), []
+
+    def fault(n, offset, length):
+        if n == name and offset >= 40 << 20 and not killed:
+            killed.extend(children(pid)[:1])
+            for p in killed:
+                os.kill(p, signal.SIGKILL)
+        return length
+    fused(fault, mode, 'parallel', lambda r: box.refused(r, 'a page worker was killed'))
+    check(killed, 'there was no page worker to be seen')
+    box.nothing_left('a page worker was killed')
+    box.must(restored('images', mode, 'parallel'))
+    kinds.passes(pid, 'restored in the end')
+
+
+for m in MODES:
+    case_add(f'page io/worker killed, {m}', functools.partial(worker_killed, m), limit=60)
 
 
 def cut(mode, fill):

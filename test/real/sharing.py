@@ -117,6 +117,9 @@ def budget(workers):
         check(now <= workers, f'{now} page workers were at work at once, {workers} are allowed')
     most = sum(p == pid for _, _, p in all_spans)
     check(most == workers, f'the large task had {most} workers, though the small ones were done before it')
+    # as long as there is work nobody idles: all together they stand for as long as `workers` of them from first to last
+    busy = sum(e - s for s, e, _ in all_spans) / (max(e for _, e, _ in all_spans) - min(s for s, _, _ in all_spans))
+    check(busy >= 0.6 * workers, f'of {workers} page workers only {busy:.2f} were at work on average')
     kinds.passes(pid, 'restored')
 
 

@@ -10,17 +10,11 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "base/advice.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "gpu/gpu_pieces.h"
 #include "kern/direct_io.h"
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
 
 enum { SMALL = 4096 };
 

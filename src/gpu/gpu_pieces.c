@@ -32,7 +32,7 @@ int gpu_pieces_check(struct gpu_pieces *p)
 
 		if (!g->len || g->len % GPU_PAGE || g->va % GPU_PAGE || g->len > UINT64_MAX / GPU_PIECES_MOST ||
 		    g->va > UINT64_MAX - g->len)
-			return err_say(EINVAL, "GPU memory at %#lx with a length of %#lx", g->va, g->len);
+			return err_say(EINVAL, "GPU memory cannot lie at %#lx with a length of %#lx", g->va, g->len);
 		p->bytes += g->len;
 	}
 	return 0;

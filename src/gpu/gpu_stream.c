@@ -17,6 +17,7 @@
 #include "gpu/gpu_give.h"
 #include "gpu/gpu_library.h"
 #include "gpu/gpu_loading.h"
+#include "gpu/gpu_words.h"
 
 struct stream {
 	const struct gpu_stream *s;
@@ -55,6 +56,7 @@ static int head_receive(struct stream *t)
 static int gpu_find(const struct stream *t, const uint8_t uuid[GPU_UUID_LEN], size_t *ret)
 {
 	const struct gpu_driver *d = t->s->driver;
+	char text[GPU_UUID_TEXT];
 
 	for (size_t i = 0; i < t->head.n_pairs; i++)
 		if (!memcmp(t->head.pair[i].from, uuid, GPU_UUID_LEN)) {
@@ -64,7 +66,7 @@ static int gpu_find(const struct stream *t, const uint8_t uuid[GPU_UUID_LEN], si
 	for (*ret = 0; *ret < d->n; (*ret)++)
 		if (!memcmp(d->device[*ret].uuid, uuid, GPU_UUID_LEN))
 			return 0;
-	return err_say(ENODEV, "process %d: its GPU is not here", t->s->pid);
+	return err_say(ENODEV, "%s is not here", gpu_uuid_text(uuid, text));
 }
 
 static int parts_make(struct stream *t, uint32_t *ret_gpus)

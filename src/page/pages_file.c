@@ -14,15 +14,9 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "base/advice.h"
 #include "base/cleanup.h"
 #include "base/log.h"
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
 
 enum { WRITE_IOVS = 1024, MANY_WRITERS = 4, BLOCK = 2 << 20, SMALL = 4096 };
 enum block_state { BLOCK_NONE, BLOCK_BUSY, BLOCK_DONE };

@@ -23,6 +23,8 @@ enum {
 	CU_INVALID_VALUE = 1,
 	CU_OUT_OF_MEMORY = 2,
 	CU_NOT_SUPPORTED = 801,
+	CU_CAPTURE_INVALIDATED = 901,
+	CU_CAPTURE_UNJOINED = 904,
 };
 
 /* Attributes of devices, as far as they are asked for. */

@@ -162,10 +162,13 @@ cu_result take_cuMemFreeAsync_ptsz(cu_address va, cu_stream stream)
 	return driver.cuMemFreeAsync_ptsz(va, stream);
 }
 
-/* Counts the streams that are being captured. */
+/*
+ * Counts the streams that are being captured. A capture that went wrong is over, too; the other errors of
+ * cuStreamEndCapture() mean that there was none in this stream, or that it goes on.
+ */
 static cu_result capture_count(cu_result r, int by)
 {
-	if (r == CU_SUCCESS || by < 0)
+	if (r == CU_SUCCESS || (by < 0 && (r == CU_CAPTURE_INVALIDATED || r == CU_CAPTURE_UNJOINED)))
 		__atomic_fetch_add(&serve.captures, by, __ATOMIC_RELAXED);
 	return r;
 }

@@ -16,13 +16,10 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "base/advice.h"
 #include "kind/vma.h"
 #include "restore/heritage.h"
 #include "restore/vdso_place.h"
-
-#ifndef MADV_GUARD_INSTALL
-#define MADV_GUARD_INSTALL 102
-#endif
 
 static bool is_mapping(const VmaEntry *v)
 {

@@ -21,7 +21,7 @@ struct level {
 	const struct imgdir *dir;
 	struct snap_pages map; /* of the image directory itself: a copy of the object's */
 	uint64_t *offs;        /* by run: where its bytes begin in the pages file; NULL: not loaded */
-	size_t at;             /* the first run that does not lie behind us: addresses are asked for in ascending order */
+	size_t at;             /* the first run that is not behind us: addresses are asked for in ascending order */
 	uint32_t source;       /* number + 1 in sources; 0: none of its pages were needed so far */
 };
 

@@ -25,7 +25,6 @@ struct dthread {
 	bool running;                 /* and it was let go with them */
 	int lost;                     /* -errno: it could not be put back */
 	const char *why;              /* with this trail */
-	struct prog_space space;      /* its part of the blob's mapping */
 	struct prog prog;
 	uint64_t frame_va;
 	void **asked;                 /* by kind_tasks[] index: what ask_thread() returned */
@@ -39,7 +38,7 @@ struct dtask {
 	uint64_t blob_va;     /* the blob's mapping in it, 0: none */
 	uint64_t blob_len;
 	void *map;            /* the same memory in the engine */
-	struct prog_space space; /* all of it */
+	struct prog_space space; /* filled by its tracer, as all of its threads are */
 	struct pie_board *board;
 	void **asked;         /* by kind_tasks[] index: what ask() returned */
 	uint64_t ns[PROC_NSES]; /* where it lives, by inode number */
@@ -68,7 +67,6 @@ struct dump {
 	struct gpu_ledger *ledger;
 	struct dtask *tasks;  /* as kinds.tasks */
 	struct hands hands;
-	struct crew *flags_crew; /* outside.c */
 	struct xsave_layout xsave;
 	uint64_t namespaces[PROC_NSES]; /* where every task must be, by inode number */
 	uint64_t start_ns, frozen_ns, thawed_ns, released_ns; /* thawed: all stand */
@@ -88,10 +86,6 @@ int hands_tasks(struct dump *d, hand_task_fn *fn) must_check;
 
 /* outside.c: has /proc read, for all that facts.c has listed: status, mappings, namespaces. */
 struct crew *outside_look(struct dump *d);
-/* ... and what takes longest goes on being read: until it is waited for, or not wanted any more. */
-void outside_look_on(struct dump *d);
-int outside_seen(struct dump *d) must_check;
-void outside_cancel(struct dump *d);
 
 /* facts.c: tasks, threads, registers, mappings as the kernel shows them. */
 int facts_collect(struct dump *d) must_check;
@@ -107,7 +101,6 @@ TaskKobjIdsEntry *namespaces_outside(struct dump *d);
 
 /* remote.c: the blob goes into a task, runs in one thread, and all threads of all tasks are put back. */
 int remote_enter(struct dtask *k, struct arena *a) must_check;
-struct prog_space remote_space(const struct dthread *th, struct arena *a);
 int remote_start(struct dthread *th) must_check;
 int remote_put_back(struct dump *d) must_check;
 /* A new userfaultfd of the task's memory, as our descriptor; its blob must not run. Leave afterwards. */

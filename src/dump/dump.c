@@ -110,11 +110,6 @@ static int stage_facts(void *ctx)
 	return checked(err);
 }
 
-static void undo_facts(void *ctx)
-{
-	outside_cancel(ctx);
-}
-
 static void done_facts(void *ctx)
 {
 	facts_done(ctx);
@@ -147,9 +142,7 @@ static int stage_nature(void *ctx)
 
 static int stage_mappings(void *ctx)
 {
-	int err = outside_seen(ctx);
-
-	return checked(err < 0 ? err : mappings_dump(ctx));
+	return checked(mappings_dump(ctx));
 }
 
 static int stage_files(void *ctx)
@@ -278,7 +271,7 @@ static const struct stage stages[] = {
 	{ "pre-dump", stage_pre_dump, NULL, NULL },
 	{ "seize", stage_seize, undo_seize, NULL },
 	{ "gpu", stage_gpu, NULL, gpu_dump_done },
-	{ "facts", stage_facts, undo_facts, done_facts },
+	{ "facts", stage_facts, NULL, done_facts },
 	{ "ask", stage_ask, undo_ask, NULL },
 	{ "tracker", stage_tracker, NULL, NULL },
 	{ "nature", stage_nature, NULL, NULL },

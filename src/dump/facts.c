@@ -253,12 +253,8 @@ static int read_all(struct dump *d)
 	struct crew *crew = outside_look(d);
 	int err = hands_threads(d, thread_held);
 
-	if (err >= 0) {
-		err = crew_finish(crew);
-		if (err >= 0)
-			outside_look_on(d);
-		return err;
-	}
+	if (err >= 0)
+		return crew_finish(crew);
 	crew_cancel(crew);
 	return err;
 }

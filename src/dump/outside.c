@@ -3,13 +3,8 @@
  * What /proc shows of all tasks and threads: status, mappings, namespaces. These are the slowest of all questions
  * (status: 30 us a thread, of which no other interface tells all; smaps: 6 us a mapping and a walk of its pages), so a
  * crew reads them while the engine, the only one who may, asks ptrace.
- *
- * Nobody needs the flags of mappings (locks, advice) before the mappings themselves are dumped, and they are what is
- * slow about smaps. So in a tree of some size another crew reads them, beside whatever comes in between.
  */
 #include "dump/dt.h"
-
-enum { CROWD = 64 /* threads from which a second crew pays */ };
 
 struct sight { /* a task, or one of its threads */
 	struct dtask *k;
@@ -17,16 +12,7 @@ struct sight { /* a task, or one of its threads */
 	enum maps_want want;
 };
 
-/* Runs beside the next stages; the blob's mapping, which comes and goes meanwhile, is none of those listed. */
-static int see_flags(void *ctx, size_t i, struct arena *a)
-{
-	const struct dump *d = ctx;
-	const struct dump_task *t = &d->kinds.tasks[i];
-
-	(void)a;
-	return err_ctx(maps_flags(t->proc_fd, t->maps, t->nmaps), "task %d (%s)", t->pid, t->stat.comm);
-}
-
+/* A mapping with VmFlags costs a walk of its page tables; all are needed (locks, advice), but by a pre-dump. */
 static int see_task(struct dtask *k, enum maps_want want, struct arena *a)
 {
 	struct dump_task *t = k->t;
@@ -51,44 +37,16 @@ static int see(void *ctx, size_t i, struct arena *a)
 	return err_ctx(err, "task %d (%s)", t->pid, t->stat.comm);
 }
 
-/* What tracks memory wants the flags at once; a pre-dump without that does without them. */
-static bool flags_later(const struct dump *d)
-{
-	return !d->memory_only && !d->tracks && d->seized->n_threads >= CROWD;
-}
-
 struct crew *outside_look(struct dump *d)
 {
-	enum maps_want want = d->memory_only || flags_later(d) ? MAPS_PLAIN : MAPS_FLAGS;
 	size_t n = 0;
 	struct sight *all = arena_alloc(d->kinds.a, (d->seized->n_tasks + d->seized->n_threads) * sizeof(*all));
 
 	/* tasks first: their mappings are the longest pieces */
 	for (size_t i = 0; i < d->kinds.ntasks; i++)
-		all[n++] = (struct sight){ .k = &d->tasks[i], .want = want };
+		all[n++] = (struct sight){ .k = &d->tasks[i], .want = d->memory_only ? MAPS_PLAIN : MAPS_FLAGS };
 	for (size_t i = 0; i < d->kinds.ntasks; i++)
 		for (size_t j = 1; j < d->kinds.tasks[i].nthreads; j++)
 			all[n++] = (struct sight){ .k = &d->tasks[i], .th = &d->kinds.tasks[i].threads[j] };
 	return crew_start(d->kinds.a, n, see, all);
-}
-
-void outside_look_on(struct dump *d)
-{
-	if (flags_later(d))
-		d->flags_crew = crew_start_large(d->kinds.a, d->kinds.ntasks, d->seized->n_threads, see_flags, d);
-}
-
-int outside_seen(struct dump *d)
-{
-	struct crew *crew = d->flags_crew;
-
-	d->flags_crew = NULL;
-	return crew ? crew_finish(crew) : 0;
-}
-
-void outside_cancel(struct dump *d)
-{
-	if (d->flags_crew)
-		crew_cancel(d->flags_crew);
-	d->flags_crew = NULL;
 }

@@ -39,8 +39,7 @@ static int assemble(struct dump *d, struct dthread *th, struct arena *a)
 	struct dumping kinds = d->kinds;
 
 	kinds.a = a;
-	th->space = remote_space(th, a);
-	th->prog = prog_begin(&th->space);
+	th->prog = prog_begin(&k->space);
 	th->asked = arena_alloc(a, (count_kinds() + 1) * sizeof(void *));
 	for (size_t j = 0; kind_tasks[j]; j++) {
 		if (th == k->threads && kind_tasks[j]->ask)
@@ -48,8 +47,7 @@ static int assemble(struct dump *d, struct dthread *th, struct arena *a)
 		if (kind_tasks[j]->ask_thread)
 			th->asked[j] = kind_tasks[j]->ask_thread(&kinds, th->th, &th->prog);
 	}
-	th->frame_va = sigframe_from_ptrace(&th->space, &d->xsave, &th->regs, th->xsave, th->xsave_len,
-					    th->th->sigmask);
+	th->frame_va = sigframe_from_ptrace(&k->space, &d->xsave, &th->regs, th->xsave, th->xsave_len, th->th->sigmask);
 	prog_do(&th->prog, OP_PARK, th->frame_va);
 	return 0;
 }
@@ -63,7 +61,7 @@ static int start(struct dump *d, struct dthread *th, struct arena *a)
 static int check_answers(struct dump *d, struct dthread *th, struct arena *a)
 {
 	(void)d, (void)a;
-	return err_ctx(prog_results(&th->space, th->prog.start_va), "thread %d", th->th->tid);
+	return err_ctx(prog_results(&th->task->space, th->prog.start_va), "thread %d", th->th->tid);
 }
 
 /*

@@ -3,7 +3,7 @@
  * Stopping a process tree (seize.h). Runs in the engine, before it has other threads than tracers.
  *
  * Level by level: the tasks of one level are seized, waited for together, and
- * settled: a task is settled when as many of its threads stand as it has, or a listing of them has only
+ * settled: a task is settled when its leader stands and a listing of its threads has only
  * such that stand, so nothing in it can make threads or children any more. Only then are
  * its children read, so that no fork is missed. What a level can still do to a level
  * above that was read already is to die and leave orphans: they go to the first living thread of a

@@ -31,19 +31,6 @@ int member_stop(struct seizer *z, struct member *m, pid_t tid)
 }
 
 /*
- * All threads that it has are ours, and none of them is on its way: nothing in it can run any more. (One that was
- * killed counts until we reap it, in the kernel as here; with one thread alone an exec may be why.)
- */
-static bool member_is_whole(const struct member *m)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < m->n_threads; i++)
-		n += m->thread[i]->state == TRACEE_STOPPED;
-	return n == m->task.stat.num_threads && (n > 1 || m->n_threads == 1);
-}
-
-/*
  * Stops the threads that are listed now; those that are not listed any more are
  * reaped (an exec killed them). 0 if all of them stand, 1 if there was any change, or -errno.
  */
@@ -124,7 +111,8 @@ int member_settle(struct seizer *z, struct member *m)
 		tracees_expect(&z->set, leader);
 		return 0;
 	}
-	r = member_is_whole(m) ? 0 : member_list(z, m);
+	/* counting is not enough: an exec leaves us with records of threads that it killed */
+	r = stat->num_threads > 1 || m->n_threads > 1 ? member_list(z, m) : 0;
 	m->settled = !r;
 	return r < 0 ? r : 0;
 }

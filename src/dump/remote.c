@@ -276,7 +276,7 @@ static int leave(struct dump *d, struct dtask *k, struct arena *a)
 
 void remote_leave(struct dump *d)
 {
-	if (!d->hands.n_tasks)
+	if (!d->hands.n_tasks || !d->seized) /* a pre-dump has let the tree go before it copies */
 		return;
 	if (remote_put_back(d) < 0)
 		log_warn("%s", err_text());

@@ -159,7 +159,7 @@ static int wanted_seize(const struct seizer *z, struct wanted *w, struct arena *
 			return 0;
 		r = seize_explain(w->m->task.proc_fd, w->m->task.pid, w->tid, r, z->set.crew, a, &w->tracer);
 		w->ours = w->poke = r > 0; /* by way of an exec, which gave it another number */
-		if (r >= 0 || r != -EPERM)
+		if (r != -EPERM)
 			return r < 0 ? r : 0;
 	}
 	return r;

@@ -73,7 +73,7 @@ int tracee_seize(pid_t tid)
 /* 1: it stands or died, 0: still on its way */
 static int look(struct tracee *t)
 {
-	struct ptrace_stop stop;
+	struct ptrace_stop stop = { .kind = PTRACE_STOP_NONE };
 	int r = t->poke ? interrupt(t->tid) : 0;
 
 	t->poke = false;

@@ -74,6 +74,8 @@ int io_pwrite(int fd, const void *buf, size_t len, uint64_t off)
 			continue;
 		if (n < 0)
 			return -errno;
+		if (!n) /* the memory of a process that has died takes nothing (/proc/PID/mem) */
+			return -EIO;
 		done += (size_t)n;
 	}
 	return 0;

@@ -14,6 +14,7 @@ ssize_t io_read(int fd, void *buf, size_t len) must_check;
 ssize_t io_pread(int fd, void *buf, size_t len, uint64_t off) must_check;
 /* Writes all of it. Returns 0 or -errno (no trail). */
 int io_write(int fd, const void *buf, size_t len) must_check;
+/* -EIO: nothing more can be written there, as to the memory of a process that has died */
 int io_pwrite(int fd, const void *buf, size_t len, uint64_t off) must_check;
 
 /*

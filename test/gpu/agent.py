@@ -69,7 +69,7 @@ def systemd_unit():
     r = box.must(box.run(['systemd-analyze', 'verify', './thaw-gpu-agent.service']))
     check(r.err == '', r.err)
     pid = box.spawn([box.THAW, *start[1:]], env=cuda.env())
-    box.until(lambda: cuda.agents())
+    box.until(lambda: cuda.thaw('gpu-agent', '--status').code == 0)  # it answers: it knows signals, too
     os.kill(pid, signal.SIGTERM)
     status_ = box.wait_gone(pid)
     check(os.WIFEXITED(status_) and os.WEXITSTATUS(status_) == 0, box.status_text(status_))

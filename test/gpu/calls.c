@@ -5,6 +5,7 @@
  */
 #include <dlfcn.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +43,7 @@ int cuGetProcAddress_v2(const char *name, void **call, int version, uint64_t fla
 /* Bound when the program was loaded, in data. */
 static int (*const old_alloc)(dev_ptr *, size_t) = cuMemAlloc_v2;
 static void *ctx;
+static size_t before; /* what the context itself takes: nothing with the stub */
 
 static size_t in_use(void)
 {
@@ -49,6 +51,14 @@ static size_t in_use(void)
 
 	CU(cuMemGetInfo_v2(&left, &total));
 	return total - left;
+}
+
+/* A real driver has small things in blocks of its own, which it may keep. */
+static bool is_used(size_t least, size_t most)
+{
+	size_t now = in_use(), own = before ? 4 * MIB : 0;
+
+	return now + own >= before + least && now <= before + most + own;
 }
 
 static void is_block(dev_ptr at, size_t len)
@@ -85,11 +95,11 @@ static void ways(void)
 	is_block(a[0], 3 * MIB);
 	is_block(a[1], 20 * MIB + 5);
 	is_block(a[2], 100 * MIB);
-	CHECK(in_use() >= 126 * MIB && in_use() <= 127 * MIB);
+	CHECK(is_used(126 * MIB, 127 * MIB));
 	for (int i = 0; i < 4; i++)
 		CU(cuMemFree_v2(a[i]));
 	CHECK(cuMemFree_v2(a[2]) != 0); /* twice */
-	CHECK(in_use() == 0);
+	CHECK(is_used(0, 0));
 }
 
 /* Too much is refused as the driver does, and nothing is lost by it. */
@@ -141,7 +151,7 @@ static void threads(void)
 		CHECK(!pthread_create(&t[i], NULL, churn, (void *)(16 * i + 1)));
 	for (int i = 0; i < 4; i++)
 		pthread_join(t[i], NULL);
-	CHECK(in_use() == 0);
+	CHECK(is_used(0, 0));
 }
 
 /* A child of fork() has no CUDA; it must still be able to live and to end. */
@@ -165,10 +175,10 @@ static void context_ends(void)
 	dev_ptr a;
 
 	CU(cuMemAlloc_v2(&a, 50 * MIB));
-	CHECK(in_use() == 50 * MIB);
+	CHECK(is_used(50 * MIB, 50 * MIB));
 	CU(cuDevicePrimaryCtxRelease_v2(0));
 	CU(cuDevicePrimaryCtxRetain(&ctx, 0));
-	CHECK(in_use() == 0);
+	CHECK(is_used(0, 0));
 }
 
 int main(void)
@@ -179,6 +189,7 @@ int main(void)
 	CU(cuDeviceGet(&dev, 0));
 	CU(cuDevicePrimaryCtxRetain(&ctx, dev));
 	CU(cuCtxSetCurrent(ctx));
+	before = in_use();
 	ways();
 	limits();
 	threads();

@@ -96,6 +96,7 @@ static void *reader(void *arg)
 	struct job *j = arg;
 	size_t i;
 
+	pthread_barrier_wait(&j->start); /* all are there: the clock is started */
 	pthread_barrier_wait(&j->start);
 	while ((i = atomic_fetch_add(&j->next, 1)) < j->n)
 		if (j->pieces[i].fd < 0)
@@ -121,7 +122,8 @@ static double job_run(struct job *j, unsigned n, bool huge)
 			die("thread", e);
 	}
 	pthread_barrier_wait(&j->start);
-	t0 = now();
+	t0 = now(); /* before they may begin: they could be done before this thread runs again */
+	pthread_barrier_wait(&j->start);
 	for (unsigned i = 0; i < n; i++)
 		pthread_join(t[i], NULL);
 	t0 = now() - t0;

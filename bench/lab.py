@@ -71,6 +71,16 @@ def must(argv, *logs):
     return seconds
 
 
+def command(text):
+    """A command line. The name of a program that bench/pack put into the build directory with its libraries becomes
+    what starts it there; a path becomes absolute."""
+    libs, carried = os.path.join(box.BUILD, 'lib'), os.path.join(box.BUILD, text)
+    if text and '/' not in text and os.path.isfile(carried):
+        return f'{carried}.loader --library-path {libs} {carried}' if os.path.exists(carried + '.loader') else carried
+    first, *rest = text.split() or ['']
+    return ' '.join([os.path.abspath(first) if '/' in first else first, *rest])
+
+
 class Engine:
     """thaw or CRIU: a command line to put words behind."""
 

@@ -14,15 +14,17 @@ tr.default { font-weight: 600 } tr.raw { color: #2e7d3a } tr.criu { color: #b233
 """
 READ = """Times are wall clock of the whole command, from before its start to its end, in milliseconds; the fastest of n
 counts, the median says how steady it was. "x ceiling" is how many times as long as the fastest raw read of the same files
-into fresh memory, measured in turn with it; "x CRIU" is the share of CRIU's time for restoring the same images (0.25: four
+into fresh memory, measured in turn with it (of cold images: past the page cache, if that is faster); "x CRIU" is the share of CRIU's time for restoring the same images (0.25: four
 times as fast). Every restore in the table was verified: each word of memory was looked at by its own process."""
 
 
 def row(x):
     kind = 'raw' if x['who'] == 'raw' else 'criu' if x['who'] == 'criu' else 'default' if x['mode'] == 'default' else ''
     texts = [html.escape(t) for t in summary.cells(x)]
-    if x['goal'] and not x['goal'][1]:
+    if not all(g['met'] for g in x['goals']):
         texts[-1] = f'<span class="bad">{texts[-1]}</span>'
+    if x['trace']:
+        texts[0] += f' (<a href="{html.escape(x["trace"])}">timeline</a>)'
     return f'<tr class="{kind}">' + ''.join(f'<td>{t}</td>' for t in texts) + '</tr>'
 
 
@@ -56,7 +58,8 @@ def page(doc, drawn):
     bad = summary.failures(doc)
     out += ['</table>', f'<p>{READ}</p>',
             f'<p class="bad">{bad} runs failed; they are listed below.</p>' if bad else '<p>No run failed.</p>']
-    out.append(table(summary.OVERVIEW, summary.overview(doc)))
+    out += ['<h2>All scenes, without options</h2>', table(summary.OVERVIEW, summary.overview(doc))]
+    out += ['<h2>Goals</h2>', table(summary.GOALS, summary.goals_all(doc)), '<h2>Against workers, against size</h2>']
     out += [f'<figure>{svg}</figure>' for _, svg in drawn or []]
     if drawn is None:
         out.append('<p>There was no gnuplot to draw plots; <code>bench/run --plot results.json</code> does it later.</p>')

@@ -8,15 +8,24 @@ import subprocess
 import summary
 
 STYLE = """set encoding utf8
-set grid lc rgb '#dddddd'
+set grid lt 1 lc rgb '#cccccc'
 set border 3 lc rgb '#555555'
 set tics nomirror
 set key outside right top Left reverse
 set ylabel 'seconds (fastest of %(n)d)'
-set yrange [0:*]
+set logscale y
 """
 COLOURS = {'thaw': '#0a5fb4', 'thaw restore': '#0a5fb4', 'CRIU restore': '#c03a2b', 'thaw dump': '#8a3fc0', 'ceiling': '#2e8b3d', 'CRIU': '#c03a2b',
            'CRIU dump': '#e0912f', 'serial': '#777777', 'default': '#0a5fb4'}
+
+
+def tics(low, high):
+    """1, 2, 5, 10 ... between the two."""
+    return [m * 10 ** e for e in range(-6, 6) for m in (1, 2, 5) if low <= m * 10 ** e <= high]
+
+
+def tics_text(values):
+    return ', '.join(f"'{x:g}' {x:g}" for x in values)
 
 
 class Plot:
@@ -42,10 +51,12 @@ class Plot:
             data += [f'{x:g} {y:.6f}' for x, y in sorted(points)] + ['e']
         for name, y in self.levels.items():
             curves.append(f"{y:.6f} with lines dt 2 lw 2 lc rgb '{COLOURS[name]}' title '{name}'")
-        tics = ', '.join(f"'{x:g}' {x:g}" for x in xs)
+        ys = [y for points in self.series.values() for _, y in points] + [*self.levels.values()]
+        low, high = min(ys) / 1.3, max(ys) * 1.3
         return '\n'.join([
             f"set terminal {terminal}", f"set output '{path}'", STYLE % {'n': self.n}, f"set title '{self.title}'",
-            f"set xlabel '{self.xlabel}'", 'set logscale x 2', f'set xtics ({tics})',
+            f"set xlabel '{self.xlabel}'", 'set logscale x 2', f'set xtics ({tics_text(xs)})',
+            f'set yrange [{low:g}:{high:g}]', f'set ytics ({tics_text(tics(low, high))})',
             f'set xrange [{xs[0] * 0.9:g}:{xs[-1] * 1.1:g}]', 'plot ' + ', '.join(curves), *data, ''])
 
 
@@ -57,12 +68,12 @@ def workers_plot(scene):
             continue
         if row['what'] == 'ceiling' and row['mode'].endswith('2m'):
             p.add('ceiling', row['workers'], summary.low(row))
-        elif row['who'] == 'thaw' and row['mode'].endswith('workers'):
+        elif row['who'] == 'thaw' and row['what'] == 'restore':
             p.add('thaw', row['workers'], summary.low(row))
     p.level('default', summary.best(scene, what='restore', who='thaw', mode='default', cold=False))
     p.level('serial', summary.best(scene, what='restore', who='thaw', mode='serial', cold=False))
     p.level('CRIU', summary.best(scene, what='restore', who='criu', cold=False))
-    return p if 'thaw' in p.series else None
+    return p if len(p.series.get('thaw', [])) > 1 else None
 
 
 def size_plot(name, scenes):
@@ -81,7 +92,7 @@ def plots(doc):
     measured = [s for s in doc['scenes'] if s['rounds']]
     found = [workers_plot(s) for s in measured]
     for name in dict.fromkeys(s['scene'] for s in measured):
-        same = [s for s in measured if s['scene'] == name and s['size']]
+        same = [s for s in measured if s['scene'] == name and s['size'] and s['filesystem'] == 'tmpfs']
         found.append(size_plot(name, same) if len(same) > 1 else None)
     return [p for p in found if p]
 

@@ -36,6 +36,10 @@ def steps(n):
     return out + [n] * (n > 1)
 
 
+def ceiling_name(threads, pages):
+    return f'{threads} thread{"s" * (threads > 1)}, {pages}'
+
+
 class Rounds:
     def __init__(self, scene, opts, thaw, criu, save):
         self.scene, self.o, self.thaw, self.criu = scene, opts, thaw, criu
@@ -43,7 +47,7 @@ class Rounds:
         self.cpus = machine.cpus()
         self.modes, self.dumps = [], []
         self.result = {'scene': scene.name, 'about': scene.about, 'size': scene.size, 'rows': [], 'skipped': '',
-                       'goals': scene.goals, 'rounds': 0}
+                       'goals': scene.goals(self.cpus), 'rounds': 0, 'filesystem': opts.filesystem}
         self.save = lambda: save(self.result)
         self.layout = None
 
@@ -84,8 +88,9 @@ class Rounds:
         default = self.default_traced if self.o.trace and not cold else self.restore(cold=cold)
         add('restore', 'thaw', 'default', default)
         if large:
-            for threads, pages in [(self.cpus, '2m'), (self.cpus, 'direct' if cold else '4k')]:
-                add('ceiling', 'raw', f'{threads} threads, {pages}', self.ceiling(threads, pages, cold), threads)
+            ways = [(self.cpus, '2m'), (self.cpus, 'direct'), (1, 'direct')] if cold else [(self.cpus, '2m'), (self.cpus, '4k')]
+            for threads, pages in dict.fromkeys(ways):
+                add('ceiling', 'raw', ceiling_name(threads, pages), self.ceiling(threads, pages, cold), threads)
         if self.criu:
             add('restore', 'criu', 'default', self.restore_criu(cold), 1)
         if 'serial' in self.o.mode:
@@ -95,9 +100,9 @@ class Rounds:
                 add('restore', 'thaw', io, self.restore(f'--page-io={io}', cold=cold))
         if self.scene.sweep and 'workers' in self.o.mode and not cold:
             for n in steps(self.o.workers or self.cpus):
-                add('restore', 'thaw', f'{n} workers', self.restore(f'--parallel-restore={n}'), n)
+                add('restore', 'thaw', f'{n} worker{"s" * (n > 1)}', self.restore(f'--parallel-restore={n}'), n)
                 if n != self.cpus:
-                    add('ceiling', 'raw', f'{n} threads, 2m', self.ceiling(n, '2m'), n)
+                    add('ceiling', 'raw', ceiling_name(n, '2m'), self.ceiling(n, '2m'), n)
 
     def default_traced(self, row):
         """Keeps the timeline of the fastest."""

@@ -14,14 +14,12 @@ import signal
 import box
 import lab
 import redis
-
-GOALS_CPUS = 2  # absolute goals were set for a machine of two CPUs
+from goal import CEILING, DISK, GBS, MS, goal
 
 
 class Scene:
     name, about = '', ''
     sweep = False  # whether it is restored with 1, 2, 4 ... workers
-    goals = {}     # {'dump' or 'restore': (most times the ceiling, most seconds)}
     tcp = False
 
     def __init__(self, size):
@@ -38,6 +36,9 @@ class Scene:
     def missing(self):
         """Why it cannot be run here."""
         return ''
+
+    def goals(self, _cpus):
+        return []
 
     def argv(self):
         return []
@@ -64,7 +65,10 @@ class Scene:
 
 class Mem(Scene):
     name, about, sweep = 'mem', 'one process with one mapping of the size', True
-    goals = {'restore': (1.35, None), 'dump': (2.0, None)}
+
+    def goals(self, cpus):
+        rate = [goal('restore', 18, GBS)] if cpus >= 16 and self.size >= 16 << 30 else []
+        return [goal('dump', 2.0, CEILING), goal('restore', 1.35, CEILING), *rate, goal('restore', 95, DISK, cold=True)]
 
     def argv(self):
         return ['mem', self.size, 0, 0]
@@ -79,6 +83,9 @@ class Huge(Mem):
 
 class Zeros(Mem):
     name, about, sweep = 'zeros', 'the same, 40 % of it zeros, in runs of 64 KiB', False
+
+    def goals(self, _cpus):
+        return []  # most of it has to be small pages again: no ceiling of huge ones
 
     def argv(self):
         return ['mem', self.size, 40, 0]
@@ -116,18 +123,22 @@ class Cow(Scene):
 
 class Procs(Cow):
     name, about = 'procs', '200 processes with nothing in them'
-    goals = {'restore': (None, 0.080), 'dump': (None, 0.200)}
 
     def __init__(self, _):
         super().__init__(0)
+
+    def goals(self, _cpus):
+        return [goal('dump', 200, MS), goal('restore', 80, MS)]
 
 
 class Threads(Scene):
     name, about, count = 'threads', 'one process of 1000 threads', 1000
-    goals = {'restore': (None, 0.060), 'dump': (None, 0.060)}
 
     def __init__(self, _):
         super().__init__(0)
+
+    def goals(self, _cpus):
+        return [goal('dump', 60, MS), goal('restore', 60, MS)]
 
     def tasks(self):
         return self.count
@@ -138,7 +149,9 @@ class Threads(Scene):
 
 class Herd(Scene):
     name, about, sweep = 'herd', '12 processes of 1/12 of the size and one of the whole, together', True
-    goals = {'restore': (1.3, None)}
+
+    def goals(self, _cpus):
+        return [goal('restore', 1.3, CEILING)]
 
     def bytes(self):
         return 2 * self.size, 2 * self.size
@@ -155,11 +168,13 @@ class Herd(Scene):
 
 class Sleep(Scene):
     name, about = 'sleep', 'sleep(1): the smallest there is'
-    goals = {'restore': (None, 0.005), 'dump': (None, 0.005)}
 
     def __init__(self, _):
         super().__init__(0)
         self.before = None
+
+    def goals(self, _cpus):
+        return [goal('dump', 5, MS), goal('restore', 5, MS)]
 
     def start(self):
         self.root = box.spawn(['sleep', '100000'], cwd='/')
@@ -197,10 +212,10 @@ class Redis(Scene):
 
     def __init__(self, size):
         super().__init__(size)
-        self.digest = None
+        self.digest, self.server = None, lab.command('redis-server').split()
 
     def missing(self):
-        return '' if shutil.which('redis-server') else 'there is no redis-server'
+        return '' if shutil.which(self.server[0]) else 'there is no redis-server'
 
     def bytes(self):
         return self.size // 4 * 5 // 4, self.size // 4 * 5 // 4
@@ -209,7 +224,7 @@ class Redis(Scene):
         return len(os.listdir(f'/proc/{self.root}/task'))
 
     def start(self):
-        self.root = redis.server_start('--dynamic-hz', 'no')
+        self.root = redis.server_start('--dynamic-hz', 'no', program=self.server)
         with redis.Client() as c:
             c('DEBUG', 'POPULATE', max(1, self.size // 4 // 2100), 'key', 2000)
             self.digest = c('DEBUG', 'DIGEST')

@@ -6,7 +6,7 @@ a mode that is worse than it has no other excuse than itself.
 """
 import statistics
 
-MEDIAN_OF = 3
+import goal
 
 
 def low(row):
@@ -23,16 +23,16 @@ def ratio(a, b):
     return a / b if a and b else None
 
 
-def goal(scene, row):
-    """('goal', met) of a row that has one."""
-    if row['what'] not in scene['goals'] or (row['who'], row['mode'], row['cold']) != ('thaw', 'default', False):
-        return None
-    times, seconds = scene['goals'][row['what']]
-    got = low(row)
-    if times:
-        got = ratio(got, best(scene, what='ceiling', cold=False))
-        return (f'{times:g} x ceiling', got <= times) if got else None
-    return (f'{seconds * 1e3:g} ms', got <= seconds) if got else None
+def goals(scene, row):
+    """The goals of a row, each with what was got."""
+    if (row['who'], row['mode']) != ('thaw', 'default') or not row['seconds']:
+        return []
+    t = low(row)
+    disk = min([low(r) for r in scene['rows'] if r['seconds'] and r['mode'].endswith('direct') and r['what'] == 'ceiling'], default=None)
+    value = {goal.CEILING: ratio(t, best(scene, what='ceiling', cold=False)), goal.MS: t * 1e3,
+             goal.GBS: scene['payload_bytes'] / t / 1e9, goal.DISK: disk and disk / t * 100}
+    return [{'goal': goal.text(g), 'got': goal.number(g, value[g['unit']]), 'met': goal.met(g, value[g['unit']])}
+            for g in scene['goals'] if (g['what'], g['cold']) == (row['what'], row['cold']) and value[g['unit']]]
 
 
 def measured(scene):
@@ -54,12 +54,11 @@ def lines(scene):
         bytes_ = scene.get('payload_bytes', 0)
         out.append({
             'what': row['what'], 'who': row['who'], 'mode': row['mode'], 'cold': row['cold'], 'n': len(s),
-            'min': t, 'median': statistics.median(s) if s else None,
+            'min': t, 'median': statistics.median(s) if s else None, 'max': max(s) if s else None,
             'gbs': bytes_ / t / 1e9 if t and bytes_ >= 16 << 20 else None,
             'ceiling': ratio(t, best(scene, what='ceiling', cold=row['cold'])) if row['what'] != 'ceiling' else None,
             'criu': ratio(t, best(scene, what=row['what'], who='criu', cold=row['cold'])) if row['who'] == 'thaw' else None,
-            'goal': goal(scene, row), 'failures': row['failures'], 'note': row['note'],
-            'memory': row.get('memory'),
+            'goals': goals(scene, row), 'failures': row['failures'], 'note': row['note'], 'trace': row.get('trace'),
         })
     return out
 
@@ -79,22 +78,26 @@ def size_text(n):
 
 
 def title(scene):
-    return scene['scene'] + (f', {size_text(scene["size"])}' if scene['size'] else '')
+    disk = f', images on {scene["filesystem"]}' if scene['filesystem'] != 'tmpfs' else ''
+    return scene['scene'] + (f', {size_text(scene["size"])}' if scene['size'] else '') + disk
 
 
 def number(x, form, unit=''):
     return form % x + unit if x is not None else ''
 
 
-HEAD = ('', 'n', 'min ms', 'median', 'GB/s', 'x ceiling', 'x CRIU', 'goal')
+HEAD = ('', 'n', 'min ms', 'median', 'max', 'GB/s', 'x ceiling', 'x CRIU', 'goal')
 
 
 def cells(x):
     """A row as the texts under HEAD."""
-    met = f'{"met" if x["goal"][1] else "MISSED"} ({x["goal"][0]})' if x['goal'] else ''
-    ms = {k: x[k] * 1e3 if x[k] is not None else None for k in ('min', 'median')}
-    return (label(x), str(x['n']), number(ms['min'], '%.1f'), number(ms['median'], '%.1f'), number(x['gbs'], '%.2f'),
-            number(x['ceiling'], '%.2f'), number(x['criu'], '%.2f'), met)
+    ms = [number(x[k] * 1e3 if x[k] is not None else None, '%.1f') for k in ('min', 'median', 'max')]
+    return (label(x), str(x['n']), *ms, number(x['gbs'], '%.2f'), number(x['ceiling'], '%.2f'), number(x['criu'], '%.2f'),
+            verdicts(x))
+
+
+def verdicts(x):
+    return ', '.join(f'{"met" if g["met"] else "MISSED"} ({g["goal"]})' for g in x['goals'])
 
 
 def facts(scene):
@@ -122,7 +125,7 @@ def head(doc):
         ('thaw', f'{doc["thaw"]}, commit {doc["commit"]}'),
         ('CRIU', doc['criu'] or 'not compared'),
         ('images on', doc['filesystem']),
-        ('run', f'{doc["started"]}, load {doc["load"][0]:.1f} at the start'
+        ('run', f'{doc["started"]} to {doc["ended"]}, load {doc["load"][0]:.1f} at the start'
                 f' and {doc["load"][-1]:.1f} at the end{"" if doc["finished"] else "; INTERRUPTED: not everything was measured"}'),
         ('in each time', f'{doc["spawn_seconds"] * 1e3:.1f} ms to start and end a program that does nothing'),
     ] + ([('note', doc['note'])] if doc['note'] else [])
@@ -134,13 +137,16 @@ def table(doc, out):
         out(f'{k + ":":<14}{v}')
     out('')
     for row in (OVERVIEW, *overview(doc)):
-        out(f'{row[0]:<20}' + ''.join(f'{x:>11}' for x in row[1:7]) + f'  {row[7]}'.rstrip())
+        out(f'{row[0]:<34}' + ''.join(f'{x:>11}' for x in row[1:9]))
+    out('')
+    for row in (GOALS, *goals_all(doc)):
+        out(f'{row[0]:<34} {row[1]:<14} {row[2]:<24} {row[3]:>9}  {row[4]}')
     for scene in doc['scenes']:
         out('')
         out(f'== {title(scene)}: {facts(scene)}')
         rows = [HEAD] + [cells(x) for x in lines(scene)] if not scene['skipped'] else []
         for row in rows:
-            out(f'{row[0]:<32}{row[1]:>3}' + ''.join(f'{x:>11}' for x in row[2:7]) + f'  {row[7]}'.rstrip())
+            out(f'{row[0]:<32}{row[1]:>3}' + ''.join(f'{x:>11}' for x in row[2:8]) + f'  {row[8]}'.rstrip())
         for x in lines(scene):
             for text in dict.fromkeys(x['failures']):
                 out(f'   FAILED: {label(x)}: {text}')
@@ -149,21 +155,36 @@ def table(doc, out):
     out('')
 
 
-OVERVIEW = ('', 'dump ms', 'x ceiling', 'x CRIU', 'restore ms', 'x ceiling', 'x CRIU', 'goals')
+OVERVIEW = ('', 'dump ms', 'CRIU', 'x ceiling', 'x CRIU', 'restore ms', 'CRIU', 'x ceiling', 'x CRIU')
+GOALS = ('', '', 'goal', 'got', '')
+
+
+def default_rows(doc, who='thaw'):
+    """(scene, cold, {'dump' or 'restore': line}) of what was measured of the default way."""
+    for scene in doc['scenes']:
+        rows = [x for x in lines(scene) if (x['who'], x['mode']) == (who, 'default')]
+        colds = sorted({x['cold'] for x in rows if x['what'] == 'restore'})
+        for cold in colds:
+            yield scene, cold, {x['what']: x for x in rows if (cold == colds[0] if x['what'] == 'dump' else x['cold'] == cold)}
 
 
 def overview(doc):
-    """A row for each scene, of the default way, hot, under OVERVIEW."""
+    """A row for each scene, of the default way, under OVERVIEW."""
     out = []
-    for scene in doc['scenes']:
-        row, goals = [title(scene)], []
+    criu = {(id(scene), cold): rows for scene, cold, rows in default_rows(doc, 'criu')}
+    for scene, cold, rows in default_rows(doc):
+        row = [title(scene) + (', not cached' if cold else '')]
         for what in ('dump', 'restore'):
-            x = next((x for x in lines(scene) if (x['what'], x['who'], x['mode'], x['cold']) == (what, 'thaw', 'default', False)), None)
-            row += cells(x)[2:3] + cells(x)[5:7] if x else [''] * 3
-            if x and x['goal']:
-                goals.append(f'{what} {cells(x)[7]}')
-        out.append([*row, ', '.join(goals) or scene['skipped']])
+            x, other = rows.get(what), criu.get((id(scene), cold), {}).get(what)
+            row += [cells(x)[2] if x else '', cells(other)[2] if other else '', *(cells(x)[6:8] if x else [''] * 2)]
+        out.append(row)
     return out
+
+
+def goals_all(doc):
+    """A row for each goal, under GOALS."""
+    return [(title(scene), x['what'] + (', cold' if cold else ''), g['goal'], g['got'], 'met' if g['met'] else 'MISSED')
+            for scene, cold, rows in default_rows(doc) for x in rows.values() for g in x['goals']]
 
 
 def failures(doc):

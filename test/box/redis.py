@@ -14,9 +14,9 @@ import box
 PORT = 6399
 
 
-def server_start(*options):
+def server_start(*options, program=('redis-server',)):
     """Starts redis-server, which keeps everything in memory; returns its PID when it answers."""
-    pid = box.spawn(['redis-server', '--port', str(PORT), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no',
+    pid = box.spawn([*program, '--port', str(PORT), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no',
                      '--enable-debug-command', 'yes', '--dir', os.getcwd(), '--logfile', 'redis.log', *options])
 
     def answers():

@@ -49,6 +49,26 @@ def timeline(events):
     box.check(0 <= fill['args']['bytes'] - done <= 64 << 10, f'workers read {done} bytes of {fill["args"]["bytes"]}')  # vdso
 
 
+def joins(out, doc):
+    """A later run takes the place of the earlier one's scenes, but not of those with images elsewhere."""
+    later = os.path.join(out, 'later.json')
+    first = next(s for s in doc['scenes'] if s['scene'] == 'mem')
+    more = dict(doc, scenes=[dict(s, about='a later one') for s in doc['scenes'] if s['scene'] == 'sleep'])
+    more['scenes'].append(dict(first, filesystem='ext4'))
+    with open(later, 'w') as f:
+        json.dump(more, f)
+    joined = os.path.join(out, 'joined')
+    box.must(box.run([*RUN, '--out', joined, '--plot', os.path.join(out, 'results.json'), later], env=ENV))
+    both, html = results(joined)
+    box.check(sum(s['scene'] == 'mem' for s in both['scenes']) == 2, 'images on a disk have taken the place of those in memory')
+    box.check([s['about'] for s in both['scenes'] if s['scene'] == 'sleep'] == ['a later one'], 'sleep is not the later one')
+    box.check('images on ext4' in html and 'at most 1.35 x ceiling' in html, 'the page says nothing of the disk, or of goals')
+    with open(later, 'w') as f:
+        json.dump(dict(more, commit='another'), f)
+    r = box.run([*RUN, '--out', joined, '--plot', os.path.join(out, 'results.json'), later], env=ENV)
+    box.check(r.code != 0 and 'not joined' in r.err, f'runs of two builds were joined: {r}')
+
+
 @case('bench measures and shows', limit=120)
 def measures():
     r, out = bench('--scene', 'mem,cow,threads,sleep', '--size', '32M', '--trace', '--note', 'a <test>')
@@ -66,6 +86,7 @@ def measures():
     box.check(row(doc, 'mem', what='ceiling')['seconds'], 'there is no ceiling')
     with open(os.path.join(out, row(doc, 'mem', what='restore', mode='default')['trace'])) as f:
         timeline(json.load(f))
+    joins(out, doc)
 
 
 @case('bench notices a wrong restore', limit=120)

@@ -45,15 +45,18 @@ static bool block_make(const struct pages_file *f, uint64_t b)
 	return pwrite(f->fd, "", 1, (off_t)(b * BLOCK)) == 1 && !madvise(f->map + b * BLOCK, BLOCK, MADV_COLLAPSE);
 }
 
-/* By whoever comes first; who comes meanwhile waits. One that cannot be had will have small pages. */
+/*
+ * By whoever comes first; who comes meanwhile waits. One that cannot be had will have small pages. When that is known
+ * of another, too, a block is taken first and waited for: whoever began to make it still writes to it.
+ */
 static void block_need(struct pages_file *f, uint64_t b)
 {
 	uint8_t none = BLOCK_NONE;
 
-	if (b >= f->map_len / BLOCK || atomic_load(&f->short_of_huge))
+	if (b >= f->map_len / BLOCK)
 		return;
 	if (atomic_compare_exchange_strong(&f->block[b], &none, BLOCK_BUSY)) {
-		if (!block_make(f, b))
+		if (!atomic_load(&f->short_of_huge) && !block_make(f, b))
 			atomic_store(&f->short_of_huge, true);
 		atomic_store(&f->block[b], BLOCK_DONE);
 	}

@@ -36,7 +36,7 @@ ssize_t io_pread(int fd, void *buf, size_t len, uint64_t off)
 	while (done < len) {
 		ssize_t n = pread(fd, (char *)buf + done, len - done, (off_t)(off + done));
 
-		if (n < 0 && errno == EINTR)
+		if (n < 0 && (errno == EINTR || errno == EAGAIN)) /* EAGAIN: some file systems, at times */
 			continue;
 		if (n < 0)
 			return -errno;

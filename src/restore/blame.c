@@ -20,23 +20,36 @@ static const struct prog_rec *rec_at(const struct restore *r, uint64_t va)
 	return (const struct prog_rec *)(s->map + (va - s->base_va));
 }
 
+/* Images of a chain have files of the same names: which one it was is said. */
+static int blame_read(const struct restore *r, const struct pie_file *file)
+{
+	const struct pie_board *b = r->board;
+	uint64_t off = b->fail_detail[1];
+	int err;
+
+	if (b->fail_err == ENODATA)
+		err = err_say(ENODATA, "%s: the file ends before offset %" PRIu64 ", where pages should be", file->name, off);
+	else
+		err = err_set(b->fail_err, "%s: read at offset %" PRIu64, file->name, off);
+	if (!file->depth || file->depth >= imgdir_depth(r->dir))
+		return err;
+	return err_ctx(err, "%s", imgdir_at(r->dir, file->depth)->path);
+}
+
 static int blame_fill(const struct restore *r, const struct prog_rec *rec)
 {
 	const struct pie_board *b = r->board;
 	const struct pie_fill *f = (const struct pie_fill *)(r->space.map + (rec->arg[0] - r->space.base_va));
 	const struct pie_file *names = (const struct pie_file *)(r->space.map + (f->files_va - r->space.base_va));
-	uint64_t file = b->fail_detail[0], off = b->fail_detail[1];
+	uint64_t file = b->fail_detail[0];
 	char starved[GUARD_STARVED_LEN];
 
 	if (b->fail_err == EOWNERDEAD)
 		return err_say(EOWNERDEAD, "a page worker was killed (wait status 0x%" PRIx64 ") while it filled memory%s",
-			       off, guard_starved(starved));
+			       b->fail_detail[1], guard_starved(starved));
 	if (file >= f->nfiles)
 		return err_set(b->fail_err, "fill memory");
-	if (b->fail_err == ENODATA)
-		return err_say(ENODATA, "%s: the file ends before offset %" PRIu64 ", where pages should be", names[file].name,
-			       off);
-	return err_set(b->fail_err, "%s: read at offset %" PRIu64, names[file].name, off);
+	return blame_read(r, &names[file]);
 }
 
 static int blame_rec(const struct restore *r)

@@ -165,10 +165,10 @@ def thread_states(pid):
     return out
 
 
-def kill_all():
-    """Kills every other process of the box."""
+def kill_all(keep=()):
+    """Kills every other process of the box, but those to keep."""
     for _ in range(1000):
-        left = pids()
+        left = [p for p in pids() if p not in keep]
         if not left:
             return
         for pid in left:

@@ -5,7 +5,7 @@
         g.set(n)
         box.thaw(..., preexec_fn=g.enter)
 
-At the end all processes of the box are killed."""
+At the end all processes of the box are killed, but those to keep."""
 import contextlib
 import os
 
@@ -31,7 +31,7 @@ class Group:
 
 
 @contextlib.contextmanager
-def made(controller, *files):
+def made(controller, *files, keep=()):
     """A group whose limit is one of the files, as the version has it. Skips the test where none can be made."""
     for root in (f'{GROUPS}/{controller}', GROUPS):
         path = f'{root}/thaw-test-{os.getpid()}-{os.path.basename(os.getcwd())}'
@@ -45,6 +45,6 @@ def made(controller, *files):
                     yield Group(path, x)
                     return
         finally:
-            box.kill_all()
+            box.kill_all(keep)
             os.rmdir(path)
     raise box.Skipped(f'no control group for {controller} can be made here')

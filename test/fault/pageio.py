@@ -76,14 +76,14 @@ def drop():
 # --- a disk -----------------------------------------------------------------------------------------------------------
 
 @contextlib.contextmanager
-def disk():
+def disk(mib=256):
     """The images on an ext4 of their own, in a file (disk.img) on a loop device, at ./disk; none of them is cached."""
     if not os.path.exists('/dev/loop-control') or box.run(['which', 'mkfs.ext4']).code:
         raise Skipped('needs loop devices and mkfs.ext4')
     with open('disk.img', 'wb') as f:
-        f.truncate(256 << 20)
+        f.truncate(mib << 20)
     box.must(box.run(['mkfs.ext4', '-q', '-F', '-m0', 'disk.img']))
-    os.mkdir('disk')
+    os.makedirs('disk', exist_ok=True)
     if box.run(['mount', '-o', 'loop', 'disk.img', 'disk']).code:
         raise Skipped('no loop device can be mounted here')
     try:

@@ -264,7 +264,7 @@ static int arm_task(struct dtask *k)
 		if (!t->watched[i])
 			err = wipe(t->uffd, &pm, m);
 		if (err >= 0)
-			err = pagemap_protect(&pm, m->start_va, m->end_va);
+			err = pagemap_protect(&pm, m->start_va, m->end_va, m->ino);
 	}
 	pagemap_close(&pm);
 	return err;

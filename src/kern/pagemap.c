@@ -22,7 +22,7 @@ struct scan_arg { /* struct pm_scan_arg of linux/fs.h */
 };
 #define SCAN_IOCTL _IOWR('f', 16, struct scan_arg)
 
-enum { PAGE_LEN = 4096, VEC_MIN = 512, SCAN_WP_MATCHING = 1 };
+enum { PAGE_LEN = 4096, VEC_MIN = 512, PROTECT_VEC = 64, SCAN_WP_MATCHING = 1 };
 
 /* Bits of a 64-bit entry of pagemap. */
 #define ENTRY_SOFT_DIRTY (UINT64_C(1) << 55)
@@ -254,16 +254,30 @@ bool pagemap_exclusive(const struct pagemap *pm, const struct iovec *v, size_t n
 	return true;
 }
 
-int pagemap_protect(const struct pagemap *pm, uint64_t start_va, uint64_t end_va)
+/*
+ * Without a vector the kernel protects whatever has a page table, holes as well, and in mappings of files those then
+ * read as swapped out for ever. With one it protects what it tells.
+ */
+int pagemap_protect(const struct pagemap *pm, uint64_t start_va, uint64_t end_va, bool of_file)
 {
+	struct pagemap_run found[PROTECT_VEC];
 	struct scan_arg arg = {
 		.size = sizeof(arg), .flags = SCAN_WP_MATCHING, .start = start_va, .end = end_va,
 		.category_mask = PAGEMAP_WRITTEN, .category_anyof_mask = PAGEMAP_PRESENT | PAGEMAP_SWAPPED,
 		.return_mask = PAGEMAP_WRITTEN,
 	};
 
-	while (ioctl(pm->fd, SCAN_IOCTL, &arg) < 0)
-		if (errno != EINTR)
+	if (of_file) {
+		arg.vec = (uintptr_t)found;
+		arg.vec_len = PROTECT_VEC;
+		arg.category_inverted = PAGEMAP_FILE;
+		arg.category_mask |= PAGEMAP_FILE;
+	}
+	while (arg.start < end_va) {
+		if (ioctl(pm->fd, SCAN_IOCTL, &arg) >= 0)
+			arg.start = arg.walk_end;
+		else if (errno != EINTR)
 			return err_set(errno, "PAGEMAP_SCAN of %lx-%lx: protect", start_va, end_va);
+	}
 	return 0;
 }

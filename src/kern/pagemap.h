@@ -82,8 +82,8 @@ int pagemap_runs_add(struct pagemap_runs *runs, const struct pagemap_run *run) m
 /*
  * Marks all pages in the range as not written, in mappings that a userfaultfd watches for writing
  * (UFFD_FEATURE_WP_ASYNC); the others stay as they are. Pages that are not there are left alone: once they
- * are, they count as written.
+ * are, they count as written. of_file: a mapping of a file, of which only private copies are protected.
  */
-int pagemap_protect(const struct pagemap *pm, uint64_t start_va, uint64_t end_va) must_check;
+int pagemap_protect(const struct pagemap *pm, uint64_t start_va, uint64_t end_va, bool of_file) must_check;
 
 #endif

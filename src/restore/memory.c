@@ -114,19 +114,32 @@ static void emit_advice(const VmaEntry *v, bool first, struct prog *p)
 
 static void emit_protection(const VmaEntry *v, uint32_t mapped_prot, struct prog *p)
 {
-	uint64_t len = v->end - v->start;
-
 	emit_advice(v, false, p);
 	if (mapped_prot != v->prot) {
 		prog_label(p, "protect %" PRIx64 "-%" PRIx64, v->start, v->end);
-		prog_sys(p, SYS_mprotect, v->start, len, v->prot);
+		prog_sys(p, SYS_mprotect, v->start, v->end - v->start, v->prot);
 	}
-	if (v->flags & MAP_LOCKED) {
-		prog_label(p, "lock %" PRIx64 "-%" PRIx64 " in memory", v->start, v->end);
-		/* what cannot be read in now (no access, the end of a file) is locked all the same, with an error */
-		prog_call(p, !v->prot || !(v->flags & MAP_ANONYMOUS) ? PROG_MAY_FAIL : 0, SYS_mlock2,
-			  PROG_ARGS(v->start, len, v->lock_on_fault ? MLOCK_ONFAULT : 0));
+}
+
+static bool has_guards(const struct snap_task *t, const VmaEntry *v)
+{
+	for (size_t i = 0; i < t->mm->n_vmas; i++) {
+		const VmaEntry *g = t->mm->vmas[i];
+
+		if (g->status & VMA_AREA_GUARD && g->start < v->end && v->start < g->end)
+			return true;
 	}
+	return false;
+}
+
+static void emit_lock(const struct snap_task *t, const VmaEntry *v, struct prog *p)
+{
+	/* what cannot be read in now (no access, the end of a file, guards) is locked all the same, with an error */
+	bool may_fail = !v->prot || !(v->flags & MAP_ANONYMOUS) || has_guards(t, v);
+
+	prog_label(p, "lock %" PRIx64 "-%" PRIx64 " in memory", v->start, v->end);
+	prog_call(p, may_fail ? PROG_MAY_FAIL : 0, SYS_mlock2,
+		  PROG_ARGS(v->start, v->end - v->start, v->lock_on_fault ? MLOCK_ONFAULT : 0));
 }
 
 int rmemory_emit(struct restore *r, const struct rtask *k, struct prog *p)
@@ -162,6 +175,10 @@ void rmemory_emit_protection(const struct snap_task *t, struct prog *p)
 			prog_sys(p, SYS_madvise, v->start, v->end - v->start, MADV_GUARD_INSTALL);
 		}
 	}
+	/* guards cannot be put into what is locked */
+	for (size_t i = 0; i < t->mm->n_vmas; i++)
+		if (is_mapping(t->mm->vmas[i]) && t->mm->vmas[i]->flags & MAP_LOCKED)
+			emit_lock(t, t->mm->vmas[i], p);
 }
 
 int rmemory_emit_vdso(struct restore *r, const struct snap_task *t, struct prog *p)

@@ -7,8 +7,9 @@ equal word for word. What the kernel numbers afresh is renumbered here or left o
   * a timer's remaining time: it goes on.
   * neighbouring mappings that agree in everything may be one or two: the kernel merges them or not after what
     happened to be faulted in first. They are joined here.
-  * VmFlags "sd" (soft-dirty): belongs to whoever tracks memory, and a new mapping is always dirty. "ac" (accounted): tells
-    that a mapping was writable at some time; images do not record it, and it only steers overcommit's sums.
+  * VmFlags "sd" (soft-dirty): belongs to whoever tracks memory, and a new mapping is always dirty. "gu": there are guard
+    pages, or there were. "ac" (accounted): tells that a mapping was writable at some time; images do not record it, and
+    it only steers overcommit's sums.
 """
 import os
 import re
@@ -17,7 +18,7 @@ STATUS = ('Name', 'Umask', 'Tgid', 'Pid', 'PPid', 'TracerPid', 'Uid', 'Gid', 'Gr
           'Kthread', 'Threads', 'SigPnd', 'ShdPnd', 'SigBlk', 'SigIgn', 'SigCgt', 'CapInh', 'CapPrm', 'CapEff', 'CapBnd',
           'CapAmb', 'NoNewPrivs', 'Seccomp', 'THP_enabled', 'untag_mask', 'Cpus_allowed')
 FDINFO_LEFT_OUT = ('mnt_id', 'ino', 'it_value', 'scm_fds')
-FLAGS_LEFT_OUT = {'sd', 'ac'}
+FLAGS_LEFT_OUT = {'sd', 'gu', 'ac'}
 NUMBERED = re.compile(r'^(pipe|socket|anon_inode|mnt|net|pid|user|uts|ipc|cgroup|time):\[(\d+)\]$')
 
 

@@ -242,7 +242,7 @@ def failed():
     with open('full', 'w'):
         pass
     os.mkdir('small')
-    box.tmpfs('small', '1m')
+    box.tmpfs('small', '256k')
     r = box.thaw('pre-dump', 'small', '-t', pid, '--prev-images-dir', '../images/1', log=os.path.abspath('small.log'))
     check(r.code == 1, f'it was expected to fail: {r}')
     check(os.listdir('small') == [], f'left: {os.listdir("small")}')

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/io.h"
+#include "img/img_pagemap.h"
 #include "img/img_type.h"
 
 struct parser {
@@ -22,6 +23,7 @@ struct parser {
 	size_t room;      /* of out.v */
 	uint64_t off;     /* of the next byte */
 	uint64_t sub_left; /* ipc_msg entries that still belong to the last queue */
+	struct img_pagemap_room runs; /* for entries of page maps */
 };
 
 static uint64_t bytes_left(const struct parser *p)
@@ -169,9 +171,15 @@ static int message_take(struct parser *p, uint32_t len, uint64_t entry_off, Prot
 {
 	const ProtobufCMessageDescriptor *desc = next_desc(p);
 	const uint8_t *at = bytes_take(p, len);
+	PagemapEntry *run;
 
 	if (!at)
 		return -EIO;
+	run = desc == &pagemap_entry__descriptor ? img_pagemap_take(&p->runs, p->a, at, len) : NULL;
+	if (run) {
+		*ret = &run->base;
+		return 0;
+	}
 	if (img_too_deep(desc, at, len))
 		return err_say(EINVAL, "%s: entry %zu at offset %lu is nested too deeply", p->src->name, p->out.n, entry_off);
 	*ret = protobuf_c_message_unpack(desc, arena_pb(p->a), len, at);

@@ -21,6 +21,7 @@
 #include "kern/maps.h"
 #include "kern/proc.h"
 #include "kern/ptrace.h"
+#include "kind/own.h"
 #include "prog/asm.h"
 #include "snap/snap.h"
 
@@ -119,6 +120,7 @@ struct restoring {
 	struct arena *a;
 	int dirfd;                /* the image directory */
 	struct prog_space *space;
+	struct own own;           /* what tasks start with */
 	struct rfiles *files;     /* restore/rfiles.c */
 	struct undo *undo, *done;
 	void *kind_state[KIND_STATES];

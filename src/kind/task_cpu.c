@@ -96,15 +96,13 @@ static int cpu_dump_thread(struct dumping *d, struct dump_thread *th, const void
 
 static int cpu_check(struct restoring *r, const struct snap_task *t)
 {
-	uint64_t available = xsave_available(); /* CPUID is slow in virtual machines: once a task, not once a thread */
-
-	if (t->cores[0]->tc->thaw_xcomp_perm & ~available && r->opts->cpu_cap != CPU_CAP_NONE)
+	if (t->cores[0]->tc->thaw_xcomp_perm & ~r->own.xsave.features && r->opts->cpu_cap != CPU_CAP_NONE)
 		return err_say(ENOTSUP, "it may use AMX tiles, which this CPU (or its kernel) has not");
 	for (size_t k = 0; k < t->ncores; k++) {
 		int e = regs_check(t->cores[k]);
 
 		if (e >= 0)
-			e = xsave_check(t->cores[k], available, r->opts->cpu_cap == CPU_CAP_NONE);
+			e = xsave_check(t->cores[k], r->own.xsave.features, r->opts->cpu_cap == CPU_CAP_NONE);
 		if (e < 0)
 			return t->ncores > 1 ? err_ctx(e, "thread %u", t->pst->threads[k]) : e;
 	}
@@ -113,8 +111,7 @@ static int cpu_check(struct restoring *r, const struct snap_task *t)
 
 static int cpu_emit(struct restoring *r, const struct snap_task *t, struct prog *p)
 {
-	(void)r;
-	if (t->cores[0]->tc->thaw_xcomp_perm & xsave_available()) {
+	if (t->cores[0]->tc->thaw_xcomp_perm & r->own.xsave.features) {
 		prog_label(p, "permit AMX tiles");
 		prog_sys(p, SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILE_DATA);
 	}

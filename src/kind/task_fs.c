@@ -30,15 +30,13 @@ static int fs_dump(struct dumping *d, struct dump_task *t, const void *asked)
 }
 
 /* Tasks start with the engine's root; 1 if fd is another one. */
-static int is_another_root(int fd)
+static int is_another_root(const struct own *own, int fd)
 {
-	struct stat own, st;
+	struct stat st;
 
-	if (stat("/", &own) < 0)
-		return err_set(errno, "stat /");
 	if (fstat(fd, &st) < 0)
 		return err_set(errno, "stat the root directory");
-	return own.st_dev != st.st_dev || own.st_ino != st.st_ino;
+	return own->root_dev != st.st_dev || own->root_ino != st.st_ino;
 }
 
 static int emit_root(struct restoring *r, uint32_t id, struct prog *p)
@@ -48,7 +46,7 @@ static int emit_root(struct restoring *r, uint32_t id, struct prog *p)
 	if (fd < 0)
 		return err_ctx(fd, "its root directory");
 	/* a plan opens nothing: its descriptors are stand-ins */
-	another = r->opts->cmd == CMD_PLAN ? 0 : is_another_root(fd);
+	another = r->opts->cmd == CMD_PLAN ? 0 : is_another_root(&r->own, fd);
 	if (another <= 0)
 		return another;
 	prog_label(p, "change the root directory");

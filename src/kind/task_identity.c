@@ -13,16 +13,14 @@
 #include <linux/membarrier.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 #include "kind/kind.h"
 #include "kind/task_entry.h"
 
 /* linux/membarrier.h has it since 6.3 */
-enum { MEMBARRIER_GET_REGISTRATIONS = 1 << 9, PERSONALITY_QUERY = -1 };
+enum { MEMBARRIER_GET_REGISTRATIONS = 1 << 9 };
 enum { COREDUMP_FILTER = 0x33 /* what processes start with */ };
 
 struct asked {
@@ -91,31 +89,18 @@ static void emit_write(struct prog *p, unsigned flags, const char *path, long lo
  * What is the same as thaw's own needs no call, but for oom_score_adj: until here the task was the first to be killed
  * (restore/launch.c), or could not be made so; then it cannot be undone either.
  */
-static int emit_proc(const TaskCoreEntry *tc, struct prog *p)
+static void emit_proc(const struct own *own, const TaskCoreEntry *tc, struct prog *p)
 {
-	int oom = 0, fd = proc_open(getpid()), r = fd;
-	uint32_t uid = UINT32_MAX, filter = COREDUMP_FILTER;
 	uint32_t want = tc->has_thaw_coredump_filter ? tc->thaw_coredump_filter : COREDUMP_FILTER;
 
-	if (r >= 0)
-		r = proc_oom_score_adj(fd, &oom);
-	if (r >= 0)
-		r = proc_coredump_filter(fd, &filter);
-	if (r >= 0)
-		r = proc_loginuid(fd, &uid);
-	if (fd >= 0)
-		close(fd);
-	if (r < 0)
-		return r;
-	if (tc->has_oom_score_adj && tc->oom_score_adj != oom)
+	if (tc->has_oom_score_adj && tc->oom_score_adj != own->oom_score_adj)
 		emit_write(p, 0, "/proc/self/oom_score_adj", tc->oom_score_adj);
 	else
-		emit_write(p, PROG_MAY_FAIL, "/proc/self/oom_score_adj", oom);
-	if (want != filter)
+		emit_write(p, PROG_MAY_FAIL, "/proc/self/oom_score_adj", own->oom_score_adj);
+	if (want != own->coredump_filter)
 		emit_write(p, 0, "/proc/self/coredump_filter", want);
-	if (tc->has_loginuid && tc->loginuid != uid)
+	if (tc->has_loginuid && tc->loginuid != own->loginuid)
 		emit_write(p, 0, "/proc/self/loginuid", tc->loginuid == UINT32_MAX ? -1 : (long long)tc->loginuid);
-	return 0;
 }
 
 static void emit_barriers(const TaskCoreEntry *tc, struct prog *p)
@@ -151,8 +136,7 @@ static int identity_emit(struct restoring *r, const struct snap_task *t, struct 
 	const TaskCoreEntry *tc = t->cores[0]->tc;
 	uint32_t wanted = personality_of(tc);
 
-	(void)r;
-	if ((uint32_t)personality((unsigned long)PERSONALITY_QUERY) != wanted) {
+	if (r->own.personality != wanted) {
 		prog_label(p, "set personality 0x%x", wanted);
 		prog_sys(p, SYS_personality, wanted);
 	}
@@ -161,7 +145,8 @@ static int identity_emit(struct restoring *r, const struct snap_task *t, struct 
 		prog_sys(p, SYS_prctl, PR_SET_CHILD_SUBREAPER, 1);
 	}
 	emit_barriers(tc, p);
-	return emit_proc(tc, p);
+	emit_proc(&r->own, tc, p);
+	return 0;
 }
 
 const struct kind_task kind_task_identity = {

@@ -123,14 +123,13 @@ static void emit_map(const MmEntry *e, int exe_fd, struct prog *p)
 static int mm_emit(struct restoring *r, const struct snap_task *t, struct prog *p)
 {
 	int exe_fd = restoring_fd(r, t->mm->exe_file_id);
-	int no_thp = prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) > 0;
 
 	if (exe_fd < 0)
 		return err_ctx(exe_fd, "its program");
 	emit_map(t->mm, exe_fd, p);
-	if (no_thp != (t->mm->has_thp_disabled && t->mm->thp_disabled)) {
-		prog_label(p, "%s huge pages", no_thp ? "enable" : "disable");
-		prog_sys(p, SYS_prctl, PR_SET_THP_DISABLE, !no_thp);
+	if (r->own.no_thp != (t->mm->has_thp_disabled && t->mm->thp_disabled)) {
+		prog_label(p, "%s huge pages", r->own.no_thp ? "enable" : "disable");
+		prog_sys(p, SYS_prctl, PR_SET_THP_DISABLE, !r->own.no_thp);
 	}
 	return 0;
 }

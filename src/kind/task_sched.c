@@ -103,18 +103,16 @@ static int sched_emit_thread(struct restoring *r, const struct snap_task *t, siz
 	const ThreadCoreEntry *e = t->cores[k]->thread_core;
 	const struct sched_param param = { .sched_priority = e->has_sched_prio ? (int)e->sched_prio : 0 };
 	uint64_t slack = e->has_thaw_timerslack_ns ? e->thaw_timerslack_ns : TIMERSLACK_NS;
-	int own_nice;
 
-	(void)r;
-	if ((uint64_t)prctl(PR_GET_TIMERSLACK) != slack) {
+	if (r->own.timerslack_ns != slack) {
 		prog_label(p, "set the timer slack");
 		prog_sys(p, SYS_prctl, PR_SET_TIMERSLACK, slack);
 	}
-	if (e->has_sched_nice && nice_of(0, &own_nice) >= 0 && own_nice != e->sched_nice) {
+	if (e->has_sched_nice && r->own.nice != e->sched_nice) {
 		prog_label(p, "set niceness %d", e->sched_nice);
 		prog_sys(p, SYS_setpriority, PRIO_PROCESS, 0, (uint64_t)(int64_t)e->sched_nice);
 	}
-	if (e->has_sched_policy && (is_realtime(e->sched_policy) || sched_getscheduler(0) != (int)e->sched_policy)) {
+	if (e->has_sched_policy && (is_realtime(e->sched_policy) || r->own.sched_policy != (int)e->sched_policy)) {
 		prog_label(p, "set scheduling policy %u, priority %d", e->sched_policy, param.sched_priority);
 		prog_sys(p, SYS_sched_setscheduler, 0, e->sched_policy, prog_data(p->space, &param, sizeof(param)));
 	}

@@ -118,7 +118,7 @@ static int emit_threads(struct restore *r, struct rtask *task, struct prog *p)
 
 		if (err < 0)
 			return err_ctx(err, "thread %u", t->pst->threads[k]);
-		task->frames_va[k] = sigframe_build(&r->space, &r->xsave, t->cores[k]);
+		task->frames_va[k] = sigframe_build(&r->space, &r->kinds.own.xsave, t->cores[k]);
 		prog_do(&q, OP_COMMIT, 0);
 		prog_do(&q, OP_SIGRETURN, task->frames_va[k]);
 		th[k - 1] = (struct pie_thread){ q.start_va, layout_thread_stack(&r->lay, k),
@@ -158,7 +158,7 @@ static int emit_alive(struct restore *r, struct rtask *k, size_t *first, struct 
 		err = rmemory_emit_vdso(r, t, p);
 	if (err < 0)
 		return err;
-	k->frames_va[0] = sigframe_build(&r->space, &r->xsave, t->cores[0]);
+	k->frames_va[0] = sigframe_build(&r->space, &r->kinds.own.xsave, t->cores[0]);
 	prog_label(p, "wait for the commit");
 	prog_do(p, OP_COMMIT, 0);
 	prog_do(p, OP_SIGRETURN, k->frames_va[0]);

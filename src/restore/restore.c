@@ -69,13 +69,13 @@ int restore_stage_plan(void *ctx)
 	if (r->snap->list[IMG_CGROUP].n)
 		log_warn("cgroup.img: control groups are not restored yet, the tree stays in thaw's own");
 	if (err >= 0)
+		err = own_read(&r->kinds.own);
+	if (err >= 0)
 		err = rfiles_init(&r->kinds);
 	if (err >= 0)
 		err = rfiles_check(&r->kinds);
 	if (err >= 0)
 		err = check_tasks(r);
-	if (err >= 0)
-		err = xsave_layout_read(&r->xsave);
 	if (err < 0)
 		return err;
 	heritage_plan(r);

@@ -5,7 +5,6 @@
 
 #include <sys/types.h>
 
-#include "arch/x86_64/xsave.h"
 #include "base/undo.h"
 #include "img/imgdir.h"
 #include "restore/layout.h"
@@ -22,7 +21,6 @@ struct restore {
 	struct undo undo, done; /* if it fails; once the tree runs */
 	struct rtree tree;
 	struct layout lay;
-	struct xsave_layout xsave;
 	struct prog_space space;
 	struct pie_board *board;
 	struct imgdir *dir;

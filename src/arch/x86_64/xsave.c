@@ -67,8 +67,8 @@ int xsave_layout_read(struct xsave_layout *l)
 	for (unsigned i = 2; i < XSAVE_BITS; i++) {
 		if (!(l->features & BIT(i)))
 			continue;
-		if (!__get_cpuid_count(CPUID_XSAVE, i, &len, &off, &c, &d) || off < XSAVE_MIN_LEN || off > 1 << 20 ||
-		    len > 1 << 20)
+		__cpuid_count(CPUID_XSAVE, i, len, off, c, d); /* there is this leaf, since there are features */
+		if (off < XSAVE_MIN_LEN || off > 1 << 20 || len > 1 << 20)
 			return err_say(EINVAL, "the CPU does not say where XSAVE component %u lies", i);
 		l->comp[i].off = off;
 		l->comp[i].len = len;

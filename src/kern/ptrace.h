@@ -83,6 +83,14 @@ int ptrace_syscall(pid_t tid, int sig) must_check; /* on to the next entry or ex
  */
 int ptrace_call(pid_t tid, const struct user_regs_struct *base, uint64_t ip_va, long nr, const uint64_t a[6],
 		uint64_t deadline_ns, struct user_regs_struct *ret_after) must_check;
+/*
+ * The same in three parts, for a tracer of many: to begin with one is not to wait for it. It gets to the entry of the
+ * call and is sent on from there, and in the end it stands again.
+ */
+int ptrace_call_begin(pid_t tid, const struct user_regs_struct *base, uint64_t ip_va, long nr,
+		      const uint64_t a[6]) must_check;
+int ptrace_call_enter(pid_t tid, uint64_t deadline_ns) must_check;
+int ptrace_call_end(pid_t tid, uint64_t deadline_ns, struct user_regs_struct *ret_after) must_check;
 /* Lets it go; one in a group stop stays in it. 1 if it is gone, dying or not stopped, which is no error. */
 int ptrace_detach(pid_t tid, int sig) must_check;
 

@@ -18,31 +18,30 @@
  */
 #include "kern/ptrace.h"
 
-static int go_to_entry(pid_t tid, uint64_t deadline_ns)
+static int wait_for_entry(pid_t tid, uint64_t deadline_ns)
 {
-	struct ptrace_stop stop = { .kind = PTRACE_STOP_NONE };
-	int sig = 0, r;
+	struct ptrace_stop stop;
+	int r;
 
-	do { /* a stop that was on its way may come first */
-		r = ptrace_syscall(tid, sig);
-		if (!r)
-			r = ptrace_wait(tid, deadline_ns, &stop);
+	for (;;) { /* a stop that was on its way may come first */
+		r = ptrace_wait(tid, deadline_ns, &stop);
 		if (r < 0)
 			return r;
-		sig = stop.kind == PTRACE_STOP_SIGNAL && stop.sig == SIGSTOP ? SIGSTOP : 0;
-	} while (sig || stop.kind == PTRACE_STOP_EVENT || stop.kind == PTRACE_STOP_GROUP);
-	if (stop.kind == PTRACE_STOP_DIED)
-		return err_say(ESRCH, "thread %d was killed", tid);
-	if (stop.kind != PTRACE_STOP_SYSCALL)
-		return err_say(EIO, "thread %d got signal %d on its way into a system call", tid, stop.sig);
-	return 0;
+		if (stop.kind == PTRACE_STOP_SYSCALL)
+			return 0;
+		if (stop.kind == PTRACE_STOP_DIED)
+			return err_say(ESRCH, "thread %d was killed", tid);
+		if (stop.kind == PTRACE_STOP_SIGNAL && stop.sig != SIGSTOP)
+			return err_say(EIO, "thread %d got signal %d on its way into a system call", tid, stop.sig);
+		r = ptrace_syscall(tid, stop.kind == PTRACE_STOP_SIGNAL ? SIGSTOP : 0);
+		if (r < 0)
+			return r;
+	}
 }
 
-int ptrace_call(pid_t tid, const struct user_regs_struct *base, uint64_t ip_va, long nr, const uint64_t a[6],
-		uint64_t deadline_ns, struct user_regs_struct *ret_after)
+int ptrace_call_begin(pid_t tid, const struct user_regs_struct *base, uint64_t ip_va, long nr, const uint64_t a[6])
 {
 	struct user_regs_struct regs = *base;
-	struct ptrace_stop stop;
 	int r;
 
 	regs.rip = ip_va;
@@ -57,15 +56,34 @@ int ptrace_call(pid_t tid, const struct user_regs_struct *base, uint64_t ip_va, 
 	r = ptrace_set_regs(tid, &regs);
 	if (!r)
 		r = ptrace_set_sigmask(tid, UINT64_MAX);
-	if (!r)
-		r = go_to_entry(tid, deadline_ns);
+	return r < 0 ? r : ptrace_syscall(tid, 0);
+}
+
+int ptrace_call_enter(pid_t tid, uint64_t deadline_ns)
+{
+	int r = wait_for_entry(tid, deadline_ns);
+
 	if (!r)
 		r = ptrace_interrupt(tid);
-	if (!r)
-		r = ptrace_cont(tid, 0);
-	if (!r)
-		r = ptrace_wait_stop(tid, deadline_ns, &stop);
+	return r < 0 ? r : ptrace_cont(tid, 0);
+}
+
+int ptrace_call_end(pid_t tid, uint64_t deadline_ns, struct user_regs_struct *ret_after)
+{
+	struct ptrace_stop stop;
+	int r = ptrace_wait_stop(tid, deadline_ns, &stop);
+
 	if (!r && stop.kind == PTRACE_STOP_DIED)
 		return err_say(ESRCH, "thread %d was killed", tid);
 	return r < 0 ? r : ptrace_get_regs(tid, ret_after);
+}
+
+int ptrace_call(pid_t tid, const struct user_regs_struct *base, uint64_t ip_va, long nr, const uint64_t a[6],
+		uint64_t deadline_ns, struct user_regs_struct *ret_after)
+{
+	int r = ptrace_call_begin(tid, base, ip_va, nr, a);
+
+	if (!r)
+		r = ptrace_call_enter(tid, deadline_ns);
+	return r < 0 ? r : ptrace_call_end(tid, deadline_ns, ret_after);
 }

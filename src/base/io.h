@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whole reads and writes: EINTR, short transfers (EAGAIN of files read at a place) are resumed here and nowhere else. */
+/* Whole reads and writes: EINTR, short transfers (EAGAIN of files read at a place) are resumed here, nowhere else. */
 #ifndef BASE_IO_H
 #define BASE_IO_H
 

@@ -7,7 +7,8 @@
     for name in names:
         case_add(name, functools.partial(one, name))
 
-A test returns, or raises Failed or Skipped (box.py). It runs in a box unless boxed=False.
+A test returns, or raises Failed or Skipped (box.py). It runs in a box unless boxed=False. One that is aside=True looks at
+nothing but files: it runs beside the others, on what they leave of the CPUs.
 """
 import os
 import sys
@@ -15,8 +16,8 @@ import sys
 
 
 class Case:
-    def __init__(self, group, name, fn, limit, boxed):
-        self.group, self.name, self.fn, self.limit, self.boxed = group, name, fn, limit, boxed
+    def __init__(self, group, name, fn, limit, boxed, aside):
+        self.group, self.name, self.fn, self.limit, self.boxed, self.aside = group, name, fn, limit, boxed, aside
 
 
 CASES = []
@@ -30,12 +31,12 @@ def _caller():
     return os.path.basename(os.path.dirname(f.f_code.co_filename))
 
 
-def case_add(name, fn, limit=60, boxed=True):
-    CASES.append(Case(_caller(), name, fn, limit, boxed))
+def case_add(name, fn, limit=60, boxed=True, aside=False):
+    CASES.append(Case(_caller(), name, fn, limit, boxed, aside))
 
 
-def case(name, limit=60, boxed=True):
+def case(name, limit=60, boxed=True, aside=False):
     def add(fn):
-        case_add(name, fn, limit, boxed)
+        case_add(name, fn, limit, boxed, aside)
         return fn
     return add

@@ -25,7 +25,7 @@ def asked(tool, argv):
         raise Failed(f'{len(found)} findings: {lines[0]}')
 
 
-@case('cppcheck', limit=300, boxed=False)
+@case('cppcheck', limit=900, boxed=False, aside=True)
 def cppcheck():
     cache = os.path.join(box.BUILD, 'lint/cppcheck')
     os.makedirs(cache, exist_ok=True)
@@ -34,7 +34,7 @@ def cppcheck():
                        f'--include={HERE}/macros.h', f'--suppressions-list={HERE}/cppcheck.txt', 'src', 'bench'])
 
 
-@case('clang-tidy', limit=900, boxed=False)
+@case('clang-tidy', limit=1800, boxed=False, aside=True)
 def clang_tidy():
     env = {k: v for k, v in os.environ.items() if k not in ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL')}
     asked('clang-tidy', ['env', '-i', *(f'{k}={v}' for k, v in env.items()), 'make', '-s', '-k', '-j', CPUS,

@@ -26,7 +26,7 @@ void op_barrier(struct pie_ctx *c, uint32_t k);
 void op_commit(struct pie_ctx *c);
 void op_park(struct pie_ctx *c);
 /* EEXIST is often passing: some short-lived process has the ID. Sleeps a little and says whether to try again. */
-int pie_try_again(long r, int *tries);
+int pie_try_again(long r, int32_t id, int *tries);
 void futex_wait(uint32_t *word, uint32_t value, long timeout_ns);
 void futex_wake_all(uint32_t *word);
 

@@ -33,11 +33,19 @@ void pie_ring(struct pie_board *b)
 	futex_wake_all(&b->bell);
 }
 
-int pie_try_again(long r, int *tries)
+/*
+ * An ID that no process and no group has may still be taken: the kernel gets a thread's back when that has a CPU for
+ * its last steps, which takes long for the least important one on a busy machine. Its process is long gone by then.
+ */
+int pie_try_again(long r, int32_t id, int *tries)
 {
 	struct __kernel_timespec t = { .tv_nsec = 500 * 1000 };
+	int held;
 
-	if (r != -17 /* EEXIST */ || ++*tries > 200)
+	if (r != -17 /* EEXIST */)
+		return 0;
+	held = sys2(__NR_kill, id, 0) != -3 /* ESRCH */ || sys2(__NR_kill, -id, 0) != -3;
+	if (++*tries > (held ? 200 : 20000))
 		return 0;
 	sys5(__NR_ppoll, 0, 0, &t, 0, 8);
 	return 1;

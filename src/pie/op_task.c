@@ -19,7 +19,7 @@ long op_fork(struct pie_ctx *c, const struct pie_fork *f, struct prog_rec **ret_
 
 	do
 		r = sys2(__NR_clone3, &args, sizeof(args));
-	while (pie_try_again(r, &tries));
+	while (pie_try_again(r, pid, &tries));
 	if (r < 0)
 		return r;
 	/* by whoever comes first: either may be killed here, and the engine has to know of the child */
@@ -87,7 +87,7 @@ long op_threads(struct pie_ctx *c, const struct pie_thread *t, uint64_t n)
 		*s = (struct thread_start){ { c->board, c->task, 0 }, (struct prog_rec *)t[i].start_va };
 		do
 			r = pie_clone(&args, sizeof(args), top, thread_main, s);
-		while (pie_try_again(r, &tries));
+		while (pie_try_again(r, tid, &tries));
 		if (r < 0)
 			return r;
 	}

@@ -4,6 +4,7 @@ equal word for word. What the kernel numbers afresh is renumbered here or left o
 
   * inode numbers of pipes, sockets, anonymous inodes, deleted files and memfds: new objects have new ones. Which
     descriptors mean the same object stays comparable (#1, #2 ... in order of appearance).
+  * an eventfd's ID: the lowest that nobody on the machine has.
   * a timer's remaining time: it goes on.
   * neighbouring mappings that agree in everything may be one or two: the kernel merges them or not after what
     happened to be faulted in first. They are joined here.
@@ -17,7 +18,7 @@ import re
 STATUS = ('Name', 'Umask', 'Tgid', 'Pid', 'PPid', 'TracerPid', 'Uid', 'Gid', 'Groups', 'NStgid', 'NSpid', 'NSpgid', 'NSsid',
           'Kthread', 'Threads', 'SigPnd', 'ShdPnd', 'SigBlk', 'SigIgn', 'SigCgt', 'CapInh', 'CapPrm', 'CapEff', 'CapBnd',
           'CapAmb', 'NoNewPrivs', 'Seccomp', 'THP_enabled', 'untag_mask', 'Cpus_allowed')
-FDINFO_LEFT_OUT = ('mnt_id', 'ino', 'it_value', 'scm_fds')
+FDINFO_LEFT_OUT = ('mnt_id', 'ino', 'it_value', 'scm_fds', 'eventfd-id')
 FLAGS_LEFT_OUT = {'sd', 'gu', 'ac'}
 NUMBERED = re.compile(r'^(pipe|socket|anon_inode|mnt|net|pid|user|uts|ipc|cgroup|time):\[(\d+)\]$')
 

@@ -21,7 +21,7 @@ enum { MAX_THREADS = 64, TICK_NS = 20 * 1000 * 1000, SECOND_NS = 1000 * 1000 * 1
 struct chunk {
 	struct collect_object *obj;
 	uint32_t number; /* within its object */
-	size_t first, n; /* pieces; of a piece longer than a chunk, [at, at + len) of it */
+	size_t first, n; /* pieces; the first from `at` on, the last as far as len reaches */
 	uint64_t at, len;
 	uint64_t before; /* bytes of the object in front of it */
 };
@@ -52,37 +52,33 @@ static int add_chunk(struct collect *c, struct chunk k)
 		c->chunks = more;
 		c->cap = cap;
 	}
-	k.before = k.number ? c->chunks[c->n - 1].before + c->chunks[c->n - 1].len : 0;
 	c->chunks[c->n++] = k;
 	c->longest = k.len > c->longest ? k.len : c->longest;
 	return 0;
 }
 
+/* A chunk ends where a block of the file does: two that write into one block would wait for each other. */
 static int cut_object(struct collect *c, struct collect_object *o)
 {
-	uint32_t number = 0;
+	uint64_t at = o->npieces ? o->pieces[0].at : 0, before = 0;
 	size_t i = 0;
 	int err = 0;
 
-	while (err >= 0 && i < o->npieces) {
-		const struct collect_piece *p = &o->pieces[i];
-		struct chunk k = { .obj = o, .first = i, .n = 1, .at = p->at, .len = p->len };
+	for (uint32_t number = 0; err >= 0 && i < o->npieces; number++) {
+		struct chunk k = { .obj = o, .number = number, .first = i, .at = at, .before = before };
+		uint64_t room = COLLECT_LEN - before % COLLECT_LEN;
 
-		if (p->len > COLLECT_LEN) {
-			for (uint64_t at = p->at, left = p->len; err >= 0 && left; at += k.len, left -= k.len) {
-				k.at = at;
-				k.len = left < COLLECT_LEN ? left : COLLECT_LEN;
-				k.number = number++;
-				err = add_chunk(c, k);
-			}
-			i++;
-			continue;
-		}
-		while (++i < o->npieces && k.n < COLLECT_IOVS && k.len + o->pieces[i].len <= COLLECT_LEN) {
-			k.len += o->pieces[i].len;
+		while (i < o->npieces && k.n < COLLECT_IOVS && k.len < room) {
+			uint64_t left = o->pieces[i].at + o->pieces[i].len - at;
+			uint64_t len = left < room - k.len ? left : room - k.len;
+
+			k.len += len;
 			k.n++;
+			at += len;
+			if (len == left && ++i < o->npieces)
+				at = o->pieces[i].at;
 		}
-		k.number = number++;
+		before += k.len;
 		err = add_chunk(c, k);
 	}
 	return err;
@@ -93,12 +89,16 @@ static int cut_object(struct collect *c, struct collect_object *o)
 /* The ranges of a chunk, in order. */
 static size_t ranges_of(const struct chunk *k, struct iovec v[COLLECT_IOVS])
 {
-	if (k->n == 1) {
-		v[0] = (struct iovec){ (void *)k->at, k->len };
-		return 1;
+	uint64_t at = k->at, left = k->len;
+
+	for (size_t i = 0; i < k->n; i++) {
+		const struct collect_piece *p = &k->obj->pieces[k->first + i];
+		uint64_t len = p->at + p->len - at;
+
+		v[i] = (struct iovec){ (void *)at, len < left ? len : left };
+		left -= v[i].iov_len;
+		at = i + 1 < k->n ? p[1].at : 0;
 	}
-	for (size_t i = 0; i < k->n; i++)
-		v[i] = (struct iovec){ (void *)k->obj->pieces[k->first + i].at, k->obj->pieces[k->first + i].len };
 	return k->n;
 }
 
@@ -260,8 +260,7 @@ static void *work(void *arg)
 	uint64_t from = trace_now_ns(), bytes = 0;
 	struct collect *c = arg;
 	struct stored *s = malloc(sizeof(*s));
-	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE;
-	uint8_t *buf = mmap(NULL, c->longest, PROT_READ | PROT_WRITE, flags, -1, 0);
+	uint8_t *buf = mmap(NULL, c->longest, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (!s || buf == MAP_FAILED)
 		fail(c, err_set(ENOMEM, "make a buffer for a dump worker"));

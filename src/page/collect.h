@@ -4,7 +4,7 @@
  *
  * Theory of operation. An object (a task's private memory, a shared memory
  * object) is a sorted list of pieces that may hold something. Pieces are grouped
- * into chunks of about COLLECT_LEN bytes; workers take chunks from one counter over
+ * into chunks of up to COLLECT_LEN bytes; workers take chunks from one counter over
  * all objects, read them, look for zero pages and write the rest. Where in the
  * pages file a chunk goes depends on how many pages of all earlier chunks of its
  * object were zero, so a chunk waits its turn between looking and writing: reading,
@@ -25,7 +25,7 @@
 #include "page/pages_file.h"
 #include "snap/snap.h"
 
-enum { COLLECT_LEN = 1 << 20, COLLECT_IOVS = 256 };
+enum { COLLECT_LEN = 2 << 20, COLLECT_IOVS = 256 };
 
 /* One range of addresses (of a task) or offsets (of a shared object); page multiples. */
 struct collect_piece {

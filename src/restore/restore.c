@@ -157,7 +157,8 @@ static int stage_fill(void *ctx)
 						    .stop = guard_flag(), .failed = &r->board->failed,
 						    .unpunched = &r->board->unpunched },
 			 &done);
-	return err;
+	/* told to stop, it has left out the rest: the tasks may all stand by now, and nobody would ask again */
+	return err < 0 ? err : guard_check();
 }
 
 static int stage_wait(void *ctx)

@@ -66,10 +66,10 @@ static void *help(void *arg)
 	return NULL;
 }
 
-static size_t helpers_for(size_t n)
+static size_t helpers_for(size_t n, size_t weight)
 {
 	cpu_set_t set;
-	size_t most = n / PIECES_EACH, cpus = 1;
+	size_t most = weight / PIECES_EACH < n ? weight / PIECES_EACH : n, cpus = 1;
 
 	if (!sched_getaffinity(0, sizeof(set), &set))
 		cpus = (size_t)CPU_COUNT(&set);
@@ -80,8 +80,13 @@ static size_t helpers_for(size_t n)
 
 struct crew *crew_start(struct arena *a, size_t n, crew_fn *fn, void *ctx)
 {
+	return crew_start_large(a, n, n, fn, ctx);
+}
+
+struct crew *crew_start_large(struct arena *a, size_t n, size_t weight, crew_fn *fn, void *ctx)
+{
 	struct crew *c = arena_alloc(a, sizeof(*c));
-	size_t most = helpers_for(n);
+	size_t most = helpers_for(n, weight);
 	sigset_t all, before;
 
 	c->a = a;

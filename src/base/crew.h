@@ -23,6 +23,8 @@ struct crew;
 
 /* Begins fn(ctx, i, ...) for all i < n, in order; by helpers if there are many, and CPUs to run them. Never fails. */
 struct crew *crew_start(struct arena *a, size_t n, crew_fn *fn, void *ctx);
+/* The same for a few large pieces that are as much work as `weight` small ones. */
+struct crew *crew_start_large(struct arena *a, size_t n, size_t weight, crew_fn *fn, void *ctx);
 /* Helps until all is done. Returns 0, or what the first piece (by number) that failed returned, with its trail. */
 int crew_finish(struct crew *c) must_check;
 /* Ends it early, whatever came out; leaves the caller's trail alone. */

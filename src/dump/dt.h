@@ -25,6 +25,7 @@ struct dthread {
 	bool running;                 /* and it was let go with them */
 	int lost;                     /* -errno: it could not be put back */
 	const char *why;              /* with this trail */
+	struct prog_space space;      /* its part of the blob's mapping */
 	struct prog prog;
 	uint64_t frame_va;
 	void **asked;                 /* by kind_tasks[] index: what ask_thread() returned */
@@ -38,9 +39,10 @@ struct dtask {
 	uint64_t blob_va;     /* the blob's mapping in it, 0: none */
 	uint64_t blob_len;
 	void *map;            /* the same memory in the engine */
-	struct prog_space space; /* filled by its tracer, as all of its threads are */
+	struct prog_space space; /* all of it */
 	struct pie_board *board;
 	void **asked;         /* by kind_tasks[] index: what ask() returned */
+	bool flags_later;     /* outside.c: those of its mappings are read beside what follows */
 	uint64_t ns[PROC_NSES]; /* where it lives, by inode number */
 	struct track track;
 };
@@ -67,6 +69,8 @@ struct dump {
 	struct gpu_ledger *ledger;
 	struct dtask *tasks;  /* as kinds.tasks */
 	struct hands hands;
+	struct crew *flags_crew; /* outside.c */
+	struct crew *cores_crew; /* writes the images of threads */
 	struct xsave_layout xsave;
 	uint64_t namespaces[PROC_NSES]; /* where every task must be, by inode number */
 	uint64_t start_ns, frozen_ns, thawed_ns, released_ns; /* thawed: all stand */
@@ -83,12 +87,20 @@ typedef int hand_task_fn(struct dump *d, struct dtask *k, struct arena *a);
 void hands_list(struct dump *d);
 int hands_threads(struct dump *d, hand_thread_fn *fn) must_check;
 int hands_tasks(struct dump *d, hand_task_fn *fn) must_check;
+/* For each thread, in order, but by a crew: what needs no ptrace. */
+struct crew *hands_crew(struct dump *d, hand_thread_fn *fn);
 
 /* outside.c: has /proc read, for all that facts.c has listed: status, mappings, namespaces. */
 struct crew *outside_look(struct dump *d);
+/* ... and what takes longest goes on being read: until it is waited for, or not wanted any more. */
+void outside_look_on(struct dump *d);
+int outside_seen(struct dump *d) must_check;
+void outside_cancel(struct dump *d);
 
 /* facts.c: tasks, threads, registers, mappings as the kernel shows them. */
 int facts_collect(struct dump *d) must_check;
+/* A thread's registers as an image holds them. */
+int facts_registers(const struct dump *d, const struct dthread *k, struct arena *a) must_check;
 /* Before the tree goes on: calls that our stop has ended with EINTR start again. */
 void facts_begin_again(struct dump *d);
 void facts_done(struct dump *d);
@@ -101,6 +113,8 @@ TaskKobjIdsEntry *namespaces_outside(struct dump *d);
 
 /* remote.c: the blob goes into a task, runs in one thread, and all threads of all tasks are put back. */
 int remote_enter(struct dtask *k, struct arena *a) must_check;
+/* Room for what a thread is asked. Its pieces may be filled side by side, by anybody. */
+struct prog_space remote_space(const struct dthread *th, struct arena *a);
 int remote_start(struct dthread *th) must_check;
 int remote_put_back(struct dump *d) must_check;
 /* A new userfaultfd of the task's memory, as our descriptor; its blob must not run. Leave afterwards. */
@@ -108,10 +122,12 @@ int remote_userfaultfd(struct dtask *k) must_check;
 /* Puts every thread of all tasks back and takes the blobs out; safe at any time, repeatedly. */
 void remote_leave(struct dump *d);
 
-/* questions.c: what has to be asked from inside. */
+/* questions.c: what has to be asked from inside. All threads are in the blob then, with their answers. */
 int questions_ask(struct dump *d) must_check;
+/* Whether this thread could answer. */
+int questions_answered(const struct dthread *th) must_check;
 
-/* nature.c: what the task kinds make of the answers. */
+/* nature.c: what the task kinds make of the answers. All threads have their own registers again. */
 int nature_dump(struct dump *d) must_check;
 
 /* files.c: descriptor tables. init before any kind is called. */
@@ -126,6 +142,10 @@ int mappings_dump(struct dump *d) must_check;
 int pages_find(struct dump *d) must_check;
 int pages_dump(struct dump *d) must_check;
 void pages_done(struct dump *d);
+
+/* precopy.c: the same for a pre-dump, as its stages: the first while the tree stands, the second while it runs. */
+int precopy_find(void *dump) must_check;
+int precopy_copy(void *dump) must_check;
 
 /* sharing.c: which of them are the parent's, too. */
 int sharing_dump(struct dump *d) must_check;

@@ -5,7 +5,6 @@
  */
 #include "dump/dump.h"
 
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 
@@ -110,6 +109,11 @@ static int stage_facts(void *ctx)
 	return checked(err);
 }
 
+static void undo_facts(void *ctx)
+{
+	outside_cancel(ctx);
+}
+
 static void done_facts(void *ctx)
 {
 	facts_done(ctx);
@@ -125,24 +129,41 @@ static void undo_ask(void *ctx)
 	remote_leave(ctx);
 }
 
-static int stage_tracker(void *ctx)
-{
-	return checked(track_enter(ctx));
-}
-
 static int stage_nature(void *ctx)
 {
 	struct dump *d = ctx;
 	int err = checked(nature_dump(d));
 
 	if (err >= 0)
-		remote_leave(d);
+		d->cores_crew = snap_save_threads(d->snap, d->kinds.dir);
 	return err;
+}
+
+static void undo_nature(void *ctx)
+{
+	struct dump *d = ctx;
+
+	if (d->cores_crew)
+		crew_cancel(d->cores_crew);
+	d->cores_crew = NULL;
+}
+
+static int stage_tracker(void *ctx)
+{
+	return checked(track_enter(ctx));
+}
+
+static int stage_leave(void *ctx)
+{
+	remote_leave(ctx);
+	return 0;
 }
 
 static int stage_mappings(void *ctx)
 {
-	return checked(mappings_dump(ctx));
+	int err = outside_seen(ctx);
+
+	return checked(err < 0 ? err : mappings_dump(ctx));
 }
 
 static int stage_files(void *ctx)
@@ -179,11 +200,16 @@ static void done_pages(void *ctx)
 	pages_done(ctx);
 }
 
+/* Scripts are processes, which are made only when no helper is at work. */
 static int stage_post_dump(void *ctx)
 {
 	struct dump *d = ctx;
+	struct crew *crew = d->cores_crew;
+	int err;
 
-	return checked(script_run_all(d->kinds.opts, "post-dump", d->kinds.opts->tree));
+	d->cores_crew = NULL;
+	err = crew ? crew_finish(crew) : 0;
+	return err < 0 ? err : checked(script_run_all(d->kinds.opts, "post-dump", d->kinds.opts->tree));
 }
 
 static int stage_arm(void *ctx)
@@ -237,44 +263,17 @@ static int stage_dedup(void *ctx)
 	return 0;
 }
 
-/* --- pre-dump ------------------------------------------------------------------------------------- */
-
-/* Which pages there are is known, and from here on each write to them: they may be read while the tree runs. */
-static int stage_find(void *ctx)
-{
-	struct dump *d = ctx;
-	int err = track_enter(d);
-
-	remote_leave(d);
-	if (err >= 0)
-		err = pages_find(d);
-	if (err >= 0)
-		err = track_arm(d);
-	return checked(err);
-}
-
-static int stage_copy(void *ctx)
-{
-	struct dump *d = ctx;
-	struct pollfd root = { .fd = d->kinds.tasks[0].pidfd, .events = POLLIN };
-	int err = checked(pages_dump(d));
-
-	if (err >= 0 && poll(&root, 1, 0) > 0)
-		return err_say(ESRCH, "task %d (%s) ended before all of its memory was read", d->kinds.tasks[0].pid,
-			       d->kinds.tasks[0].stat.comm);
-	return err;
-}
-
 static const struct stage stages[] = {
 	{ "open", stage_open, undo_open, NULL },
 	{ "track", stage_track, NULL, done_track },
 	{ "pre-dump", stage_pre_dump, NULL, NULL },
 	{ "seize", stage_seize, undo_seize, NULL },
 	{ "gpu", stage_gpu, NULL, gpu_dump_done },
-	{ "facts", stage_facts, NULL, done_facts },
+	{ "facts", stage_facts, undo_facts, done_facts },
 	{ "ask", stage_ask, undo_ask, NULL },
+	{ "nature", stage_nature, undo_nature, NULL },
 	{ "tracker", stage_tracker, NULL, NULL },
-	{ "nature", stage_nature, NULL, NULL },
+	{ "leave", stage_leave, NULL, NULL },
 	{ "mappings", stage_mappings, NULL, NULL },
 	{ "files", stage_files, undo_files, done_files },
 	{ "pages", stage_pages, NULL, done_pages },
@@ -291,10 +290,10 @@ static const struct stage pre_stages[] = {
 	{ "track", stage_track, NULL, done_track },
 	{ "pre-dump", stage_pre_dump, NULL, NULL },
 	{ "seize", stage_seize, undo_seize, NULL },
-	{ "facts", stage_facts, NULL, done_facts },
-	{ "find", stage_find, undo_ask, done_pages },
+	{ "facts", stage_facts, undo_facts, done_facts },
+	{ "find", precopy_find, undo_ask, done_pages },
 	{ "release", stage_release, NULL, NULL },
-	{ "copy", stage_copy, NULL, NULL },
+	{ "copy", precopy_copy, NULL, NULL },
 	{ "save", stage_save, NULL, NULL },
 	{ "dedup", stage_dedup, NULL, NULL },
 };

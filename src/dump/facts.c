@@ -45,7 +45,7 @@ static int thread_held(struct dump *d, struct dthread *k, struct arena *a)
 	int err = ptrace_get_regs(th->tid, &k->regs);
 
 	if (err >= 0)
-		err = regs_check_live(th->tid, &k->regs);
+		err = regs_check_live(&k->regs);
 	if (err >= 0)
 		err = check_dispatch(th->tid);
 	if (err >= 0)
@@ -58,24 +58,32 @@ static int thread_held(struct dump *d, struct dthread *k, struct arena *a)
 		err = ptrace_get_xsave(th->tid, raw, sizeof(raw), &k->xsave_len);
 	if (err >= 0)
 		err = ptrace_get_sigmask(th->tid, &th->sigmask);
-	if (err >= 0)
+	if (err >= 0) {
+		k->xsave_len = xsave_counting(&d->xsave, raw, k->xsave_len);
 		k->xsave = arena_memdup(a, raw, k->xsave_len);
-	(void)d;
+	}
 	return err_ctx(err, "thread %d", th->tid);
 }
 
-/* What comes of both: its registers as an image holds them. */
-static int thread_facts(struct dump *d, struct dthread *k, struct arena *a)
+/* What status tells of it and thaw cannot bear. Its questions might kill a thread under seccomp. */
+static int check_status(const struct dump_thread *th)
+{
+	int err = 0;
+
+	if (th->status.seccomp)
+		err = err_say(ENOTSUP, "%s is not supported yet",
+			      th->status.seccomp == 1 ? "strict seccomp mode" : "a seccomp filter");
+	else if (th->status.shadow_stack)
+		err = err_say(ENOTSUP, "a user shadow stack is not supported yet");
+	return err_ctx(err, "task %d (%s): thread %d", th->task->pid, th->task->stat.comm, th->tid);
+}
+
+int facts_registers(const struct dump *d, const struct dthread *k, struct arena *a)
 {
 	struct dump_thread *th = k->th;
 	struct user_regs_struct saved = k->regs;
-	int err;
+	int err = xsave_dump(&d->xsave, a, k->xsave, k->xsave_len, th->core);
 
-	if (th->status.seccomp) /* thaw's questions might kill it */
-		err = err_say(ENOTSUP, "%s is not supported yet",
-			      th->status.seccomp == 1 ? "strict seccomp mode" : "a seccomp filter");
-	else
-		err = xsave_dump(&d->xsave, a, k->xsave, k->xsave_len, th->core);
 	if (!signals_wait(&th->status))
 		(void)regs_begin_again(&saved);
 	if (err >= 0)
@@ -253,9 +261,13 @@ static int read_all(struct dump *d)
 	struct crew *crew = outside_look(d);
 	int err = hands_threads(d, thread_held);
 
+	if (err < 0) {
+		crew_cancel(crew);
+		return err;
+	}
+	err = crew_finish(crew);
 	if (err >= 0)
-		return crew_finish(crew);
-	crew_cancel(crew);
+		outside_look_on(d);
 	return err;
 }
 
@@ -273,7 +285,9 @@ int facts_collect(struct dump *d)
 		err = read_all(d);
 	for (size_t i = 0; err >= 0 && i < d->kinds.ntasks; i++)
 		err = task_facts(d, i);
-	return err < 0 ? err : hands_threads(d, thread_facts);
+	for (size_t i = 0; err >= 0 && i < d->hands.n_threads; i++)
+		err = check_status(d->hands.thread[i]->th);
+	return err;
 }
 
 static int begin_again(struct dump *d, struct dthread *th, struct arena *a)

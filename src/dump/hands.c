@@ -3,7 +3,8 @@
  * What is to be done to every thread, or to every task, by whoever traces it (kern/tracers.h).
  *
  * For the pieces this means: they may ptrace their thread (or their task's leader), they write to nothing but what is
- * that thread's or task's own, and they allocate from their hand's arena.
+ * that thread's or task's own, and they allocate from their hand's arena. All of a process is in one hand, since ptrace
+ * takes locks that its threads share: what needs no ptrace is left to crews.
  */
 #include "dump/dt.h"
 
@@ -63,4 +64,12 @@ int hands_tasks(struct dump *d, hand_task_fn *fn)
 	struct errand e = { .d = d, .task = fn };
 
 	return seize_run(d->seized, run_task, &e, d->hands.of_task, d->hands.n_tasks);
+}
+
+struct crew *hands_crew(struct dump *d, hand_thread_fn *fn)
+{
+	struct errand *e = arena_alloc(d->kinds.a, sizeof(*e));
+
+	*e = (struct errand){ .d = d, .thread = fn };
+	return crew_start(d->kinds.a, d->hands.n_threads, run_thread, e);
 }

@@ -3,8 +3,8 @@
  * Questions to the target: what only a task itself can be told (its signal
  * actions, its timers) is asked by programs that the blob runs in its threads.
  *
- * All threads of all tasks run at the same time; each parks when it is done, and
- * is put back to its own registers (remote.c).
+ * All threads of all tasks run at the same time; each parks when it is done. They are
+ * put back to their own registers (remote.c) while the answers are read (nature.c).
  */
 #include <linux/futex.h>
 #include <signal.h>
@@ -39,7 +39,8 @@ static int assemble(struct dump *d, struct dthread *th, struct arena *a)
 	struct dumping kinds = d->kinds;
 
 	kinds.a = a;
-	th->prog = prog_begin(&k->space);
+	th->space = remote_space(th, a);
+	th->prog = prog_begin(&th->space);
 	th->asked = arena_alloc(a, (count_kinds() + 1) * sizeof(void *));
 	for (size_t j = 0; kind_tasks[j]; j++) {
 		if (th == k->threads && kind_tasks[j]->ask)
@@ -47,7 +48,8 @@ static int assemble(struct dump *d, struct dthread *th, struct arena *a)
 		if (kind_tasks[j]->ask_thread)
 			th->asked[j] = kind_tasks[j]->ask_thread(&kinds, th->th, &th->prog);
 	}
-	th->frame_va = sigframe_from_ptrace(&k->space, &d->xsave, &th->regs, th->xsave, th->xsave_len, th->th->sigmask);
+	th->frame_va = sigframe_from_ptrace(&th->space, &d->xsave, &th->regs, th->xsave, th->xsave_len,
+					    th->th->sigmask);
 	prog_do(&th->prog, OP_PARK, th->frame_va);
 	return 0;
 }
@@ -58,10 +60,9 @@ static int start(struct dump *d, struct dthread *th, struct arena *a)
 	return remote_start(th);
 }
 
-static int check_answers(struct dump *d, struct dthread *th, struct arena *a)
+int questions_answered(const struct dthread *th)
 {
-	(void)d, (void)a;
-	return err_ctx(prog_results(&th->task->space, th->prog.start_va), "thread %d", th->th->tid);
+	return err_ctx(prog_results(&th->space, th->prog.start_va), "thread %d", th->th->tid);
 }
 
 /*
@@ -112,12 +113,10 @@ int questions_ask(struct dump *d)
 	int err = hands_tasks(d, enter);
 
 	if (err >= 0)
-		err = hands_threads(d, assemble);
+		err = crew_finish(hands_crew(d, assemble));
 	if (err >= 0)
 		err = hands_threads(d, start);
 	for (size_t i = 0; err >= 0 && i < d->kinds.ntasks; i++)
 		err = wait_parked(d, &d->tasks[i]);
-	if (err >= 0)
-		err = remote_put_back(d);
-	return err < 0 ? err : hands_threads(d, check_answers);
+	return err;
 }

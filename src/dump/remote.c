@@ -29,7 +29,7 @@
 #include "prog/blob_syms.h"
 
 /* Only what is used of it exists: a signal frame and a stack for each thread, the leader's questions (timers). */
-enum { PER_THREAD = 24 * 1024, PER_TASK = 1024 * 1024 };
+enum { PER_THREAD = 32 * 1024, PER_TASK = 1024 * 1024 };
 
 static const uint64_t PATIENCE_NS = 10000000000u;
 
@@ -151,15 +151,26 @@ int remote_enter(struct dtask *k, struct arena *a)
 	return 0;
 }
 
+/* The leader's lies right behind the blob. */
+struct prog_space remote_space(const struct dthread *th, struct arena *a)
+{
+	const struct dtask *k = th->task;
+	size_t i = (size_t)(th - k->threads);
+
+	if (!i)
+		return prog_space_part(&k->space, a, k->space.used, PER_TASK + PER_THREAD - k->space.used);
+	return prog_space_part(&k->space, a, PER_TASK + i * PER_THREAD, PER_THREAD);
+}
+
 int remote_start(struct dthread *th)
 {
-	struct dtask *k = th->task;
+	const struct dtask *k = th->task;
 	struct user_regs_struct regs = th->regs;
 	uint64_t stack_va;
 	int err;
 
-	prog_alloc(&k->space, PIE_STACK, &stack_va);
-	err = prog_space_full(&k->space);
+	prog_alloc(&th->space, PIE_STACK, &stack_va);
+	err = prog_space_full(&th->space);
 	if (err < 0)
 		return err;
 	regs.rip = k->blob_va;

@@ -16,6 +16,7 @@
 
 #include <stdbool.h>
 
+#include "base/crew.h"
 #include "img/img.h"
 
 struct imgdir {
@@ -62,6 +63,8 @@ struct imgdir_order {
 };
 /* Writes n of them, by several hands if they are many: a dump of a thousand threads is as many files. */
 int imgdir_write_each(struct imgdir *d, const struct imgdir_order *v, size_t n) must_check;
+/* The same, but it goes on beside what the caller does next, until crew_finish(). The messages must not change. */
+struct crew *imgdir_write_begin(struct imgdir *d, const struct imgdir_order *v, size_t n);
 /* As img_create(). This file, too, is remembered for imgdir_abort(). */
 int imgdir_create(struct imgdir *d, enum img_id id, uint64_t num) must_check;
 /* Makes it a snapshot: the inventory appears, complete. */

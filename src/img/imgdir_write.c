@@ -5,7 +5,6 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
-#include "base/crew.h"
 #include "img/img_type.h"
 #include "img/imgdir.h"
 
@@ -110,13 +109,19 @@ static int order_write(void *ctx, size_t i, struct arena *a)
 	return err_ctx(img_write_all(o->d->dirfd, f->id, f->num, f->v, f->n), "%s", o->d->path);
 }
 
-int imgdir_write_each(struct imgdir *d, const struct imgdir_order *v, size_t n)
+struct crew *imgdir_write_begin(struct imgdir *d, const struct imgdir_order *v, size_t n)
 {
-	struct orders o = { d, v };
+	struct orders *o = arena_alloc(d->a, sizeof(*o));
 
+	*o = (struct orders){ d, v };
 	for (size_t i = 0; i < n; i++)
 		written_add(d, v[i].id, v[i].num);
-	return crew_finish(crew_start(d->a, n, order_write, &o));
+	return crew_start(d->a, n, order_write, o);
+}
+
+int imgdir_write_each(struct imgdir *d, const struct imgdir_order *v, size_t n)
+{
+	return crew_finish(imgdir_write_begin(d, v, n));
 }
 
 int imgdir_create(struct imgdir *d, enum img_id id, uint64_t num)

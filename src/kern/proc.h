@@ -73,6 +73,7 @@ struct proc_status {
 	int thp_enabled;              /* 0: PR_SET_THP_DISABLE, 1: no; -1: not told */
 	uint64_t vm_lck_kb;           /* 0: nothing is mlocked */
 	uint64_t vm_rss_kb;
+	bool shadow_stack;
 };
 
 struct proc_timer { /* one line group of /proc/PID/timers */

@@ -99,6 +99,14 @@ static bool take_groups(const char *p, void *field, struct arena *a)
 	return *p == '\n';
 }
 
+/* "shstk wrss ", or nothing; kernels without shadow stacks have no such line. */
+static bool take_features(const char *p, void *field, struct arena *a)
+{
+	(void)a;
+	*(bool *)field = scan_word(&p, "shstk");
+	return true;
+}
+
 #define ROW(key, take, field) { key ":", take, offsetof(struct proc_status, field) }
 
 static const struct status_row rows[] = {
@@ -132,6 +140,7 @@ static const struct status_row rows[] = {
 	ROW("NoNewPrivs", take_bool, no_new_privs),
 	ROW("Seccomp", take_dec, seccomp),
 	ROW("Seccomp_filters", take_dec, seccomp_filters),
+	ROW("x86_Thread_features", take_features, shadow_stack),
 };
 
 /* The row of this line, *next being where to look first and, after a hit, where the following line's may be. */

@@ -176,8 +176,8 @@ struct kind_mem {
  * Dump of a task kind asks first: ask() and ask_thread() emit system calls that
  * run in the target (all questions of all kinds in one go), and what they return
  * is handed to dump() and dump_thread() when the answers are in the records. dump() is called for all tasks first. The
- * other three run in several threads at once, each in the one that may ptrace the thread: they use nothing of d but
- * its arena and options.
+ * other three run in several threads at once: they use nothing of d but its arena and options. Only one that may
+ * ptrace the thread calls dump_thread() where traces_thread() says so.
  * Restore emits into the program of the leader and of each thread, in table order:
  *
  *   leader: session, children | memory | descriptors | emit() | threads start | emit_late() | emit_thread() | commit
@@ -193,6 +193,7 @@ struct kind_task {
 	int (*dump)(struct dumping *d, struct dump_task *t, const void *asked);
 	void *(*ask_thread)(struct dumping *d, struct dump_thread *th, struct prog *p);
 	int (*dump_thread)(struct dumping *d, struct dump_thread *th, const void *asked);
+	bool (*traces_thread)(const struct dump_thread *th, const void *asked); /* NULL: never */
 	int (*check)(struct restoring *r, const struct snap_task *t);
 	int (*emit)(struct restoring *r, const struct snap_task *t, struct prog *p);
 	/* The same, but when all threads of the task exist (what names a thread by its ID). */

@@ -75,6 +75,14 @@ static void *cpu_ask_thread(struct dumping *d, struct dump_thread *th, struct pr
 	return prog_do(p, OP_SEGMENTS, 0);
 }
 
+static bool cpu_traces(const struct dump_thread *th, const void *asked)
+{
+	const struct prog_rec *segments = asked;
+
+	(void)th;
+	return segments->ret != 0;
+}
+
 static int cpu_dump_thread(struct dumping *d, struct dump_thread *th, const void *asked)
 {
 	ThreadInfoX86 *info = regs_info(d->a, th->core);
@@ -164,6 +172,7 @@ const struct kind_task kind_task_cpu = {
 	.dump = cpu_dump,
 	.ask_thread = cpu_ask_thread,
 	.dump_thread = cpu_dump_thread,
+	.traces_thread = cpu_traces,
 	.check = cpu_check,
 	.emit = cpu_emit,
 	.emit_thread = cpu_emit_thread,

@@ -115,6 +115,13 @@ static void *signal_ask_thread(struct dumping *d, struct dump_thread *th, struct
 	return old;
 }
 
+/* What waits in queues. */
+static bool signal_traces(const struct dump_thread *th, const void *asked)
+{
+	(void)asked;
+	return th == th->task->threads || th->status.sig_pnd;
+}
+
 static int signal_dump_thread(struct dumping *d, struct dump_thread *th, const void *asked)
 {
 	ThreadCoreEntry *e = task_entry_thread(d->a, th->core);
@@ -229,6 +236,7 @@ const struct kind_task kind_task_signal = {
 	.dump = signal_dump,
 	.ask_thread = signal_ask_thread,
 	.dump_thread = signal_dump_thread,
+	.traces_thread = signal_traces,
 	.check = signal_check,
 	.emit = signal_emit,
 	.emit_thread = signal_emit_thread,

@@ -41,6 +41,12 @@ void prog_space_done(struct prog_space *s)
 	s->labels = NULL;
 }
 
+struct prog_space prog_space_part(const struct prog_space *s, struct arena *a, size_t at, size_t len)
+{
+	return (struct prog_space){ .a = a, .map = s->map + at, .base_va = s->base_va + at, .len = len,
+				    .labels = s->labels + at / LINE };
+}
+
 void *prog_alloc(struct prog_space *s, size_t len, uint64_t *ret_va)
 {
 	size_t at = s->used, want = (len + LINE - 1) & ~(size_t)(LINE - 1);

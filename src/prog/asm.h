@@ -40,6 +40,8 @@ struct prog {
 /* A space over memory the caller mapped (zero-filled). It must outlive every program. */
 int prog_space_init(struct prog_space *s, struct arena *a, void *map, uint64_t base_va, size_t len) must_check;
 void prog_space_done(struct prog_space *s);
+/* A part of it (at: a multiple of 64), which another thread may fill meanwhile. Labels are in a; not to be ended. */
+struct prog_space prog_space_part(const struct prog_space *s, struct arena *a, size_t at, size_t len);
 
 /* Zeroed room in the space, aligned to a cache line; never fails: overflow is remembered (prog_space_full). */
 void *prog_alloc(struct prog_space *s, size_t len, uint64_t *ret_va);

@@ -73,12 +73,20 @@ static void fds_save(struct orders *o, const struct snap_task *t)
 	order(o, IMG_FDINFO, t->ids->files_id, v, t->nfds);
 }
 
+static void threads_save(struct orders *o, const struct snap_task *t)
+{
+	for (size_t i = 1; i < t->ncores; i++)
+		order_one(o, IMG_CORE, t->pst->threads[i], &t->cores[i]->base);
+}
+
 static void task_save(struct orders *o, const struct snap_task *t)
 {
 	uint32_t pid = t->pst->pid;
 
-	for (size_t i = 0; i < t->ncores; i++)
-		order_one(o, IMG_CORE, i ? t->pst->threads[i] : pid, &t->cores[i]->base);
+	if (t->ncores)
+		order_one(o, IMG_CORE, pid, &t->cores[0]->base);
+	if (!o->s->threads_saved)
+		threads_save(o, t);
 	if (t->zombie)
 		return;
 	order_one(o, IMG_IDS, pid, &t->ids->base);
@@ -128,6 +136,16 @@ int snap_save(struct snap *s, struct imgdir *dir)
 		if (s->list[id].n)
 			order(&o, id, id == IMG_TIMENS ? snap_timens(s) : 0, s->list[id].v, s->list[id].n);
 	return imgdir_write_each(dir, o.v, o.n);
+}
+
+struct crew *snap_save_threads(struct snap *s, struct imgdir *dir)
+{
+	struct orders o = { .s = s };
+
+	for (size_t i = 0; i < s->ntasks; i++)
+		threads_save(&o, s->tasks[i]);
+	s->threads_saved = true;
+	return imgdir_write_begin(dir, o.v, o.n);
 }
 
 int snap_save_pages(struct snap *s, struct imgdir *dir)

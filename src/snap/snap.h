@@ -117,6 +117,7 @@ struct snap {
 	/* Every image of which a directory has one (files, pipes-data, memfd, ...), as it stands in the file. */
 	struct img_msgs list[IMG_COUNT];
 	struct snap_index *files; /* for snap_file() */
+	bool threads_saved;       /* by snap_save_threads() */
 };
 
 struct imgdir;
@@ -145,6 +146,11 @@ int snap_chain_of(const struct imgdir *dir, enum img_id id, uint64_t num, struct
  * inventory. Parents before children, lists as they were added.
  */
 int snap_save(struct snap *s, struct imgdir *dir) must_check;
+/*
+ * Begins to write the cores of threads, which are complete long before the rest; not those of leaders, where what their
+ * tasks share is. snap_save() leaves them to it, and whoever began it finishes it.
+ */
+struct crew *snap_save_threads(struct snap *s, struct imgdir *dir);
 
 /* The page maps of all tasks alone: what a pre-dump has. */
 int snap_save_pages(struct snap *s, struct imgdir *dir) must_check;

@@ -41,7 +41,6 @@ UNCALLED = {
     'vdso_own': 'the tests compare with it',
     'fdinfo_inotify_next': 'tested and ready for the kind',
     'fdinfo_pidfd': 'tested and ready for the kind',
-    'maps_flags': 'tested and ready: a large memory will read its flags beside its pages',
 }
 # Data that is written after start.
 WRITTEN = {

@@ -41,7 +41,7 @@
 /* Never seen by programs, so no header has them. */
 enum { ERESTARTSYS = 512, ERESTARTNOINTR = 513, ERESTARTNOHAND = 514, ERESTART_RESTARTBLOCK = 516 };
 enum { SYSCALL_LEN = 2 };
-enum { USER_CS = 0x33, USER32_CS = 0x23, USER_DS = 0x2b, REGSET_SHSTK = 0x204 };
+enum { USER_CS = 0x33, USER32_CS = 0x23, USER_DS = 0x2b };
 
 ThreadInfoX86 *regs_info(struct arena *a, CoreEntry *core)
 {
@@ -57,16 +57,9 @@ ThreadInfoX86 *regs_info(struct arena *a, CoreEntry *core)
 	return info;
 }
 
-int regs_check_live(pid_t tid, const struct user_regs_struct *regs)
+int regs_check_live(const struct user_regs_struct *regs)
 {
-	uint64_t ssp = 0;
-	struct iovec iov = { &ssp, sizeof(ssp) };
-
-	if ((regs->cs & 0xffff) != USER_CS)
-		return err_say(ENOTSUP, "a 32-bit program is not supported yet");
-	if (!ptrace(PTRACE_GETREGSET, tid, REGSET_SHSTK, &iov) && iov.iov_len == sizeof(ssp))
-		return err_say(ENOTSUP, "a user shadow stack is not supported yet");
-	return 0;
+	return (regs->cs & 0xffff) == USER_CS ? 0 : err_say(ENOTSUP, "a 32-bit program is not supported yet");
 }
 
 /* 0: there is nothing at va (any more), which is for the kernel to punish, not for us. */
@@ -82,6 +75,7 @@ static int peek(pid_t tid, uint64_t va, void *buf, size_t len)
  * happened to every stopped thread. But it looks when the thread returns to its
  * program, and the first return after the stop is into thaw's questions: the
  * mark would be cleared there and the sequence go on half-way, on another CPU.
+ * A thread inside a system call is in none: they must not make any.
  */
 int regs_leave_rseq(pid_t tid, const struct ptrace_rseq *r, struct user_regs_struct *regs)
 {
@@ -89,7 +83,9 @@ int regs_leave_rseq(pid_t tid, const struct ptrace_rseq *r, struct user_regs_str
 	struct rseq_cs cs = { 0 };
 	uint32_t sig = 0;
 
-	if (!r->abi_va || !peek(tid, r->abi_va + offsetof(struct rseq, rseq_cs), &cs_va, sizeof(cs_va)) || !cs_va ||
+	if (!r->abi_va || (int64_t)regs->orig_rax >= 0)
+		return 0;
+	if (!peek(tid, r->abi_va + offsetof(struct rseq, rseq_cs), &cs_va, sizeof(cs_va)) || !cs_va ||
 	    !peek(tid, cs_va, &cs, sizeof(cs)))
 		return 0;
 	if (cs.version || regs->rip - cs.start_ip >= cs.post_commit_offset)

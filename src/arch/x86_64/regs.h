@@ -20,8 +20,8 @@
 /* core->thread_info, made (with its required blocks empty) when there is none. */
 ThreadInfoX86 *regs_info(struct arena *a, CoreEntry *core);
 
-/* Refuses a live thread whose state cannot be saved: a 32-bit program, a shadow stack. */
-int regs_check_live(pid_t tid, const struct user_regs_struct *regs) must_check;
+/* Refuses a live thread whose state cannot be saved: a 32-bit program. */
+int regs_check_live(const struct user_regs_struct *regs) must_check;
 
 /*
  * A thread that stopped inside a restartable sequence goes on at its abort

@@ -114,7 +114,7 @@ uint64_t sigframe_from_ptrace(struct prog_space *s, const struct xsave_layout *l
 {
 	CoreEntry core = CORE_ENTRY__INIT;
 	uint64_t va, in_use = raw_len < XSAVE_MIN_LEN ? 0 : xsave_in_use(raw);
-	size_t len = xsave_len(l, l->features & (~XSAVE_ON_DEMAND | in_use));
+	size_t len = xsave_counting(l, raw, raw_len);
 	struct frame *f = frame_new(s, &va);
 	uint8_t *area;
 
@@ -124,7 +124,7 @@ uint64_t sigframe_from_ptrace(struct prog_space *s, const struct xsave_layout *l
 	if (raw_len >= XSAVE_MIN_LEN) {
 		memcpy(area, raw, SW_BYTES_OFF);
 		memcpy(area + XSAVE_LEGACY_LEN, (const uint8_t *)raw + XSAVE_LEGACY_LEN,
-		       (raw_len < len ? raw_len : len) - XSAVE_LEGACY_LEN);
+		       len - XSAVE_LEGACY_LEN);
 	}
 	f->sigmask = sigmask;
 	f->stack.flags = NO_SUCH_STACK_MODE; /* the kernel overlooks it and leaves the alternate stack alone */

@@ -87,6 +87,13 @@ size_t xsave_len(const struct xsave_layout *l, uint64_t features)
 	return len;
 }
 
+size_t xsave_counting(const struct xsave_layout *l, const void *raw, size_t len)
+{
+	size_t most = len < XSAVE_MIN_LEN ? len : xsave_len(l, ~XSAVE_ON_DEMAND | xsave_in_use(raw));
+
+	return len < most ? len : most;
+}
+
 uint64_t xsave_in_use(const void *raw)
 {
 	uint64_t bv;

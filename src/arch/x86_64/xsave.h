@@ -39,6 +39,11 @@ int xsave_layout_read(struct xsave_layout *ret_layout) must_check;
 
 /* Bytes of an area that holds these features. */
 size_t xsave_len(const struct xsave_layout *l, uint64_t features);
+/*
+ * How much of a raw area says anything: it always has room for what the CPU gives on demand (8 KiB of AMX tiles), and
+ * threads that never asked for it have zeros there.
+ */
+size_t xsave_counting(const struct xsave_layout *l, const void *raw, size_t len);
 /* Which features a raw area (of at least XSAVE_MIN_LEN bytes) says to hold other than in their initial state. */
 uint64_t xsave_in_use(const void *raw);
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Entries of page maps: the one message of which there may be hundreds of thousands (of a quarter of a GiB every other
- * page is in the parent's images: 65,000), so it has a decoder of its own. That takes what everybody writes, known
- * fields with one number each, and leaves the rest (damage, fields of a later version) to the one for all messages, which
- * says what is wrong.
+ * Entries of page maps: the one message of which there may be hundreds of thousands (of a quarter of a GiB every
+ * other page is in the parent's images: 65,000), so it has a decoder of its own. That takes what everybody writes, known
+ * fields with one number each, and leaves the rest (damage, fields of a later version) to the one for all messages,
+ * which says what is wrong.
  */
 #ifndef IMG_IMG_PAGEMAP_H
 #define IMG_IMG_PAGEMAP_H

@@ -97,7 +97,7 @@ void vma_map(const VmaEntry *v, uint32_t prot, uint32_t type, int fd, struct pro
 
 	if (fd < 0)
 		flags |= MAP_ANONYMOUS;
-	prog_label(p, "map %" PRIx64 "-%" PRIx64, v->start, v->end);
+	prog_label(p, "@map");
 	prog_sys(p, SYS_mmap, v->start, v->end - v->start, prot, flags, (uint64_t)(int64_t)fd, fd < 0 ? 0 : v->pgoff);
 	if (v->anon_name)
 		vma_name(v, v->start, v->end, p);
@@ -106,6 +106,7 @@ void vma_map(const VmaEntry *v, uint32_t prot, uint32_t type, int fd, struct pro
 /* May be compiled out. */
 void vma_name(const VmaEntry *v, uint64_t start, uint64_t end, struct prog *p)
 {
+	prog_label(p, "name %" PRIx64 "-%" PRIx64, start, end);
 	prog_try(p, SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, start, end - start,
 		 v->anon_name ? prog_data(p->space, v->anon_name, strlen(v->anon_name) + 1) : 0);
 }

@@ -27,7 +27,7 @@ struct chunks {
 	uint32_t n;
 	uint64_t bytes;
 	uint64_t ranges_va; /* pie_iov array: where chunks are moved or copied to */
-	uint32_t nranges, ncut; /* the first ncut of them are only parts of mappings */
+	uint32_t nranges, ncut; /* the first ncut of them are only parts of mappings; others may hold several */
 	uint32_t ncompare;  /* chunks that are to be compared */
 };
 
@@ -35,6 +35,7 @@ struct chunks {
 struct chunk_rules {
 	const struct pie_iov *huge;    /* mappings that may get huge pages */
 	const struct pie_iov *watch;   /* mappings whose other pages may be copied: nothing in them is there already */
+	const uint32_t *band;          /* by mapping of watch: those of one number have no other between them */
 	const struct pie_iov *skip;    /* pages that are left out: a vdso that is kept, what is there already */
 	const struct pie_iov *compare; /* pages that may be there already */
 	size_t nhuge, nwatch, nskip, ncompare;

@@ -129,7 +129,7 @@ struct pie_fill {
 	uint32_t punch;    /* auto-dedup: free the pages in the file once they are read */
 	/* Moving and copying: ranges to register, worker k's staging area; the leader sets uffd, -1: fill in place */
 	uint64_t ranges_va, staging_va; /* array of pie_iov; `slots` times PIE_STAGING bytes for each worker */
-	uint32_t nranges, ncut;         /* the first ncut ranges are only parts of mappings */
+	uint32_t nranges, ncut;         /* the first ncut ranges are only parts of mappings, others may be several */
 	int32_t uffd;
 	uint64_t spans_va; /* array of pie_span, one for each worker */
 	uint32_t slots, ring_entries; /* of each worker's io_uring; 0: none */

@@ -157,9 +157,16 @@ void prog_ref(const struct prog *p, struct prog_rec *rec, unsigned i, const stru
 
 const char *prog_label_of(const struct prog_space *s, uint64_t rec_va)
 {
+	const struct prog_rec *rec;
+	const char *label;
+
 	if (rec_va < s->base_va || rec_va - s->base_va >= s->len || (rec_va - s->base_va) % LINE)
 		return "?";
-	return s->labels[(rec_va - s->base_va) / LINE] ?: "?";
+	label = s->labels[(rec_va - s->base_va) / LINE] ?: "?";
+	if (label[0] != '@')
+		return label;
+	rec = (const struct prog_rec *)(s->map + (rec_va - s->base_va));
+	return arena_printf(s->a, "%s %" PRIx64 "-%" PRIx64, label + 1, rec->arg[0], rec->arg[0] + rec->arg[1]);
 }
 
 int prog_results(const struct prog_space *s, uint64_t start_va)

@@ -52,7 +52,11 @@ uint64_t prog_va(const struct prog_space *s, const void *local);
 int prog_space_full(const struct prog_space *s) must_check;
 
 struct prog prog_begin(struct prog_space *s);
-/* What the next records do, for the error sentence: "map 0x7f.. of /usr/lib/x". */
+/*
+ * What the next records do, for the error sentence: "map 0x7f.. of /usr/lib/x". Of "@map" the addresses follow only
+ * when somebody asks, out of the record: arg0, and the arg1 bytes from there. Formatting them costs more than all else
+ * of a record, and there may be tens of thousands of mappings.
+ */
 void prog_label(struct prog *p, const char *fmt, ...) like_printf(2, 3);
 /* Appends a record; the pointer stays valid, and after the run its ret holds the result. */
 struct prog_rec *prog_op(struct prog *p, enum prog_op op, const uint64_t arg[6]);

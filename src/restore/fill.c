@@ -120,22 +120,43 @@ static bool is_huge_anyway(const struct restore *r, const struct snap_task *t, c
 	       (r->huge_always || (v->has_madv && v->madv >> MADV_HUGEPAGE & 1));
 }
 
-/* The mappings to which all but huge pages are copied: there must be nothing yet, and a userfaultfd must do. */
+/* There must be nothing in it yet, and a userfaultfd must do. */
+static bool can_be_watched(const struct restore *r, const struct rtask *k, const VmaEntry *v)
+{
+	const struct heritage *h = k->heritage;
+	size_t at = heritage_at(h, v->start);
+
+	if (!(v->status & VMA_ANON_PRIVATE) || v->status & VMA_AREA_VDSO || v->flags & MAP_DROPPABLE)
+		return false;
+	return !is_huge_anyway(r, k->t, v) && !(h && at < h->nkept && h->kept[at].start < v->end);
+}
+
+/*
+ * The mappings to which all but huge pages are copied. A band of them ends at any other mapping, and at the hole, which
+ * must never be watched.
+ */
 static void rule_watch(struct restore *r, const struct rtask *k, struct chunk_rules *u)
 {
 	const struct snap_task *t = k->t;
 	struct pie_iov *watch = arena_alloc(r->kinds.a, t->mm->n_vmas * sizeof(*watch) + 1);
-	const struct heritage *h = k->heritage;
+	uint32_t *band = arena_alloc(r->kinds.a, t->mm->n_vmas * sizeof(*band) + 1), n = 0;
+	uint64_t last_end = 0;
 
 	u->watch = watch;
+	u->band = band;
 	for (size_t i = 0; i < t->mm->n_vmas; i++) {
 		const VmaEntry *v = t->mm->vmas[i];
-		size_t at = heritage_at(h, v->start);
 
-		if (!(v->status & VMA_ANON_PRIVATE) || v->status & VMA_AREA_VDSO || v->flags & MAP_DROPPABLE)
+		if (v->status & VMA_AREA_GUARD)
 			continue;
-		if (is_huge_anyway(r, t, v) || (h && at < h->nkept && h->kept[at].start < v->end))
+		if (last_end <= r->lay.hole_va && v->start >= r->lay.end_va)
+			n++;
+		last_end = v->end;
+		if (!can_be_watched(r, k, v)) {
+			n++;
 			continue;
+		}
+		band[u->nwatch] = n;
 		watch[u->nwatch++] = (struct pie_iov){ v->start, v->end - v->start };
 	}
 }

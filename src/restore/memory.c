@@ -44,9 +44,12 @@ static bool has_pages(const struct snap_pages *p, uint64_t start, uint64_t end)
 
 uint32_t rmemory_fill_prot(const struct snap_task *t, const VmaEntry *v)
 {
-	if (!(v->flags & MAP_PRIVATE) || !has_pages(&t->pages, v->start, v->end))
+	uint32_t prot = fill_may_be_huge(v) ? PROT_READ | PROT_WRITE : v->prot | PROT_WRITE;
+
+	/* what is writable as it is needs no search: nearly all */
+	if (prot == v->prot || !(v->flags & MAP_PRIVATE) || !has_pages(&t->pages, v->start, v->end))
 		return v->prot;
-	return fill_may_be_huge(v) ? PROT_READ | PROT_WRITE : v->prot | PROT_WRITE;
+	return prot;
 }
 
 static int emit_map(struct restore *r, const struct snap_task *t, const VmaEntry *v, uint32_t prot, struct prog *p)
@@ -56,7 +59,6 @@ static int emit_map(struct restore *r, const struct snap_task *t, const VmaEntry
 	if (!k)
 		return err_say(ENOTSUP, "mapping %" PRIx64 "-%" PRIx64 ": mappings of status 0x%x are not supported yet",
 			       v->start, v->end, v->status);
-	prog_label(p, "map %" PRIx64 "-%" PRIx64 " (%s)", v->start, v->end, k->name);
 	return err_ctx(k->map(&r->kinds, t, v, prot, p), "mapping %" PRIx64 "-%" PRIx64, v->start, v->end);
 }
 
@@ -79,7 +81,7 @@ static void emit_adopt(const VmaEntry *v, const struct heirloom *h, uint32_t pro
 {
 	const char *name = v->anon_name ? v->anon_name : "", *old = h->from->anon_name ? h->from->anon_name : "";
 
-	prog_label(p, "inherit %" PRIx64 "-%" PRIx64, h->start, h->end);
+	prog_label(p, "@inherit");
 	if (h->prot != prot)
 		prog_sys(p, SYS_mprotect, h->start, h->end - h->start, prot);
 	if (strcmp(name, old) != 0)
@@ -116,7 +118,7 @@ static void emit_protection(const VmaEntry *v, uint32_t mapped_prot, struct prog
 {
 	emit_advice(v, false, p);
 	if (mapped_prot != v->prot) {
-		prog_label(p, "protect %" PRIx64 "-%" PRIx64, v->start, v->end);
+		prog_label(p, "@protect");
 		prog_sys(p, SYS_mprotect, v->start, v->end - v->start, v->prot);
 	}
 }
@@ -137,7 +139,7 @@ static void emit_lock(const struct snap_task *t, const VmaEntry *v, struct prog 
 	/* what cannot be read in now (no access, the end of a file, guards) is locked all the same, with an error */
 	bool may_fail = !v->prot || !(v->flags & MAP_ANONYMOUS) || has_guards(t, v);
 
-	prog_label(p, "lock %" PRIx64 "-%" PRIx64 " in memory", v->start, v->end);
+	prog_label(p, "@lock in memory");
 	prog_call(p, may_fail ? PROG_MAY_FAIL : 0, SYS_mlock2,
 		  PROG_ARGS(v->start, v->end - v->start, v->lock_on_fault ? MLOCK_ONFAULT : 0));
 }
@@ -171,7 +173,7 @@ void rmemory_emit_protection(const struct snap_task *t, struct prog *p)
 		if (is_mapping(v))
 			emit_protection(v, rmemory_fill_prot(t, v), p);
 		if (v->status & VMA_AREA_GUARD) {
-			prog_label(p, "guard pages %" PRIx64 "-%" PRIx64, v->start, v->end);
+			prog_label(p, "@guard pages");
 			prog_sys(p, SYS_madvise, v->start, v->end - v->start, MADV_GUARD_INSTALL);
 		}
 	}

@@ -107,6 +107,27 @@ static void results_are_found(void **state)
 	end(&f);
 }
 
+static void ranges_are_labelled_when_asked(void **state)
+{
+	struct fixture f;
+	struct prog p;
+	uint64_t va;
+
+	(void)state;
+	begin(&f, SPACE);
+	p = prog_begin(&f.s);
+	va = p.start_va;
+	prog_label(&p, "@protect");
+	prog_sys(&p, SYS_mprotect, 0x7000, 0x2000, 1);
+	prog_sys(&p, SYS_mprotect, 0x10000, 0x1000, 1);
+	prog_label(&p, "%s", "done");
+	prog_sys(&p, SYS_getpid, 0);
+	assert_string_equal(prog_label_of(&f.s, va), "protect 7000-9000");
+	assert_string_equal(prog_label_of(&f.s, va + 64), "protect 10000-11000");
+	assert_string_equal(prog_label_of(&f.s, va + 128), "done");
+	end(&f);
+}
+
 /* What does not fit is written where nobody runs, and said once. */
 static void overflow_is_remembered(void **state)
 {
@@ -155,6 +176,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(programs_grow_side_by_side),
 		cmocka_unit_test(results_are_found),
+		cmocka_unit_test(ranges_are_labelled_when_asked),
 		cmocka_unit_test(overflow_is_remembered),
 		cmocka_unit_test(data_is_aligned),
 	};

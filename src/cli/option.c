@@ -137,6 +137,15 @@ static int size_parse(const struct option_row *row, const char *value, uint64_t 
 	return limits_check(row, value, (int64_t)*ret_size);
 }
 
+static int refuse_word(const struct option_row *row, const char *value)
+{
+	char words[128] = "";
+
+	for (size_t i = 0, at = 0; row->word[i] && i < row->n_works && at < sizeof(words); i++)
+		at += (size_t)snprintf(words + at, sizeof(words) - at, "%s%s", i ? ", " : "", row->word[i]);
+	return err_say(EINVAL, "--%s: '%s' is not one of its words (%s)", row->name, value, words);
+}
+
 static int word_parse(const struct option_row *row, const char *value, int *ret_place)
 {
 	if (!value)
@@ -149,7 +158,7 @@ static int word_parse(const struct option_row *row, const char *value, int *ret_
 		*ret_place = (int)i;
 		return 0;
 	}
-	return err_say(EINVAL, "--%s: '%s' is not one of its words (%s, ...)", row->name, value, row->word[0]);
+	return refuse_word(row, value);
 }
 
 /* -v: one more; -vvv arrives as the value "vv"; else a number, and a number above the last level means the last. */

@@ -142,6 +142,8 @@ int dedup_run(const char *path, uint64_t *ret_bytes)
 	int r = imgdir_open(AT_FDCWD, path, a, &dir);
 
 	*ret_bytes = 0;
+	if (r >= 0 && faccessat(dir->dirfd, "inventory.img", F_OK, 0) < 0)
+		r = err_say(ENOENT, "%s: is not an image directory of CRIU or thaw: it has no inventory.img", path);
 	if (r >= 0 && !dir->parent)
 		log_info("%s builds upon no other images", path);
 	if (r >= 0)

@@ -91,14 +91,20 @@ static bool scan_map(const char **p, struct arena *a, struct map *m)
 /* The lines of one mapping in smaps; *p stands at the next mapping afterwards. */
 static bool scan_details(const char **p, struct map *m)
 {
-	uint64_t kb;
+	uint64_t kb, key;
 
 	/* a mapping's line begins with lower-case hex digits, all of these with a capital */
 	for (; **p >= 'A' && **p <= 'Z'; *p = scan_line(*p)) {
 		const char *at = *p;
 
 		if (**p == 'V' && scan_word(&at, "VmFlags:")) {
-			m->vm_flags = flags_scan(at);
+			m->vm_flags |= flags_scan(at);
+			continue;
+		}
+		if (**p == 'P' && scan_word(&at, "ProtectionKey:")) {
+			if (!scan_u64(&at, 10, &key))
+				return false;
+			m->vm_flags |= key ? MAP_VM_BIT(MAP_VM_PK) : 0;
 			continue;
 		}
 		if ((**p == 'S' && scan_word(&at, "Swap:")) || (**p == 'A' && scan_word(&at, "Anonymous:"))) {

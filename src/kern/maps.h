@@ -52,6 +52,7 @@ enum map_flag {
 	MAP_VM_SL, /* sl: sealed (mseal) */
 	MAP_VM_LF, /* lf: lock on fault */
 	MAP_VM_DP, /* dp: droppable */
+	MAP_VM_PK, /* no word: it has a protection key, which smaps tells on a line of its own */
 	MAP_VM_FLAGS
 };
 #define MAP_VM_BIT(f) (UINT64_C(1) << (f))

@@ -33,6 +33,7 @@ static const struct {
 	{ MAP_VM_UI, "userfaultfd" },
 	{ MAP_VM_SS, "a shadow stack" },
 	{ MAP_VM_SL, "a sealed mapping" },
+	{ MAP_VM_PK, "a memory protection key" },
 };
 
 static const struct {
@@ -47,6 +48,12 @@ static const struct {
 static bool has(const struct map *m, enum map_flag flag)
 {
 	return m->vm_flags & MAP_VM_BIT(flag);
+}
+
+/* What may only be executed has a key that the kernel gave it, and gives it again. */
+static bool is_refused(const struct map *m, enum map_flag flag)
+{
+	return has(m, flag) && !(flag == MAP_VM_PK && m->prot == PROT_EXEC);
 }
 
 static bool kernels_own(const struct map *m)
@@ -67,7 +74,7 @@ static char *name_given(struct arena *a, const struct map *m)
 int vma_fill(struct arena *a, const struct map *m, VmaEntry *v)
 {
 	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]) && !kernels_own(m); i++)
-		if (has(m, refused[i].flag))
+		if (is_refused(m, refused[i].flag))
 			return err_say(ENOTSUP, "mapping %" PRIx64 "-%" PRIx64 " (%s): %s is not supported yet",
 				       m->start_va, m->end_va, m->name[0] ? m->name : "anonymous", refused[i].what);
 	v->flags = m->shared ? MAP_SHARED : MAP_PRIVATE;

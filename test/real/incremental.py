@@ -255,6 +255,8 @@ def failed():
 @case('incremental/dedup')
 def dedup():
     """thaw dedup frees pages of the parents; the newest images restore all the same."""
+    os.mkdir('empty')
+    box.refused(box.run([box.THAW, 'dedup', '-D', 'empty']), 'empty: is not an image directory')
     tracker()
     pid = start()
     os.mkdir('images')

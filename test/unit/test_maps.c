@@ -16,6 +16,7 @@
 #include "kern/maps.h"
 #include "kern/pagemap.h"
 #include "kern/proc.h"
+#include "kind/vma.h"
 
 enum { PAGE = 4096, PAGES = 64 };
 
@@ -338,12 +339,47 @@ static void guards_are_told_apart(void **state)
 	pagemap_close(&pm);
 }
 
+/* Few machines have protection keys: smaps is a file of ours here. */
+static void protection_key(void **state)
+{
+	static const char text[] =
+		"10000-11000 rw-p 00000000 00:00 0 \nProtectionKey:         0\nVmFlags: rd wr mr mw me \n"
+		"11000-12000 rw-p 00000000 00:00 0 \nProtectionKey:         3\nVmFlags: rd wr mr mw me \n"
+		"12000-13000 --xp 00000000 00:00 0 \nProtectionKey:         1\nVmFlags: ex mr mw me \n";
+	struct fixture *x = *state;
+	char dir[] = "/tmp/thaw-maps-XXXXXX";
+	struct map *maps;
+	int dir_fd, fd;
+	VmaEntry v;
+	size_t n;
+
+	assert_non_null(mkdtemp(dir));
+	dir_fd = open(dir, O_RDONLY | O_DIRECTORY);
+	fd = openat(dir_fd, "smaps", O_WRONLY | O_CREAT, 0600);
+	assert_int_equal(write(fd, text, sizeof(text) - 1), sizeof(text) - 1);
+	close(fd);
+	assert_int_equal(maps_read(dir_fd, MAPS_FLAGS, x->a, &maps, &n), 0);
+	assert_int_equal(unlinkat(dir_fd, "smaps", 0), 0);
+	close(dir_fd);
+	rmdir(dir);
+	assert_int_equal(n, 3);
+	assert_true(!(maps[0].vm_flags & MAP_VM_BIT(MAP_VM_PK)) && maps[0].vm_flags & MAP_VM_BIT(MAP_VM_RD));
+	assert_true(maps[1].vm_flags & MAP_VM_BIT(MAP_VM_PK) && maps[1].vm_flags & MAP_VM_BIT(MAP_VM_RD));
+	vma_entry__init(&v);
+	assert_int_equal(vma_fill(x->a, &maps[0], &v), 0);
+	assert_int_equal(vma_fill(x->a, &maps[1], &v), -ENOTSUP);
+	assert_non_null(strstr(err_text(), "a memory protection key is not supported yet"));
+	/* that one the kernel has made by itself, and will again */
+	assert_int_equal(vma_fill(x->a, &maps[2], &v), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(plain_attributes, setup, teardown),
 		cmocka_unit_test_setup_teardown(advice_shows_in_flags, setup, teardown),
 		cmocka_unit_test_setup_teardown(flags_of_a_mapping_that_went, setup, teardown),
+		cmocka_unit_test_setup_teardown(protection_key, setup, teardown),
 		cmocka_unit_test_setup_teardown(written_pages_are_found, setup, teardown),
 		cmocka_unit_test_setup_teardown(many_runs_need_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(private_copies_of_file_pages, setup, teardown),

@@ -180,6 +180,7 @@ static void test_not_yet(void **state)
 	bad(state, "restore --root", "--root is not supported yet"); /* its missing value matters less */
 	bad(state, "dump -t 1 --manage-cgroups=full", "--manage-cgroups=full is not supported yet");
 	bad(state, "dump -t 1 --manage-cgroups=foo", "'foo' is not one of its words");
+	bad(state, "dump -t 1 --page-io=foo", "'foo' is not one of its words (auto, read, uring, direct)");
 	bad(state, "dump -t 1 --manage-cgroups", "--manage-cgroups needs a word");
 	bad(state, "page-server -t 1", "page-server is not supported yet (see thaw --help)");
 	for (size_t i = 0; i < option_count; i++)

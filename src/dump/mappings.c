@@ -6,6 +6,8 @@
 #include "dump/dt.h"
 #include "kern/pagemap.h"
 
+static const uint64_t LARGE = 16 << 20;
+
 static MmEntry *mm_of(struct dump *d, struct snap_task *t)
 {
 	if (!t->mm)
@@ -51,6 +53,23 @@ static int dump_map(struct dump *d, struct dump_task *t, const struct map *m)
 		       m->name);
 }
 
+/* Where pages are missing; large mappings in which none is are not walked once more. */
+static int find_guards(const struct dump_task *t, const struct pagemap *pm, struct pagemap_runs *runs)
+{
+	uint64_t at = 0;
+	int err = 0;
+
+	for (size_t i = 0; err >= 0 && i < t->nmaps; i++) {
+		const struct map *m = &t->maps[i];
+
+		if (m->end_va - m->start_va < LARGE || !map_full(m))
+			continue;
+		err = pagemap_scan(pm, &pagemap_guard, at, m->start_va, runs);
+		at = m->end_va;
+	}
+	return err < 0 ? err : pagemap_scan(pm, &pagemap_guard, at, MAPS_END_VA, runs);
+}
+
 static int dump_guards(struct dump *d, struct dump_task *t)
 {
 	struct pagemap_runs runs = { 0 };
@@ -60,7 +79,7 @@ static int dump_guards(struct dump *d, struct dump_task *t)
 	if (err < 0)
 		return err;
 	if (pm.guard)
-		err = pagemap_scan(&pm, &pagemap_guard, 0, 0x7ffffffff000, &runs);
+		err = find_guards(t, &pm, &runs);
 	for (size_t i = 0; err >= 0 && i < runs.n; i++)
 		for (size_t k = 0; k < t->nmaps; k++) { /* a run may cross mappings: each range stays inside one */
 			uint64_t from = runs.run[i].start_va, to = runs.run[i].end_va;

@@ -64,7 +64,7 @@ static struct area area_of_map(const struct map *m)
 			      .keep_zero = m->ino, .by_mem = !(m->prot & PROT_READ) };
 }
 
-/* All in one go, but for large anonymous mappings: there the quicker question does. */
+/* All in one go, but for large anonymous mappings: there the quicker question does, or none. */
 static int scan_pages(const struct dump_task *t, const struct pagemap *pm, struct arena *ar, struct pagemap_runs *runs)
 {
 	uint64_t at = 0;
@@ -77,7 +77,9 @@ static int scan_pages(const struct dump_task *t, const struct pagemap *pm, struc
 			continue;
 		err = pagemap_scan(pm, &pagemap_private, at, a.start, runs);
 		if (err >= 0)
-			err = page_scan(pm, a.start, a.end, ar, runs);
+			err = map_full(&t->maps[i]) ?
+				      pagemap_runs_add(runs, &(struct pagemap_run){ a.start, a.end, 0 }) :
+				      page_scan(pm, a.start, a.end, ar, runs);
 		at = a.end;
 	}
 	return err < 0 ? err : pagemap_scan(pm, &pagemap_private, at, MAPS_END_VA, runs);

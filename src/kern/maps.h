@@ -77,6 +77,15 @@ struct map {
 	const char *name;
 };
 
+/*
+ * Whether every page of it is there (or swapped out) and no other process's file: then there is nothing to be looked for.
+ * Of a file in memory smaps counts pages as swapped that are not the mapping's own.
+ */
+static inline bool map_full(const struct map *m)
+{
+	return !m->ino && !m->shared && m->anon_len == m->end_va - m->start_va;
+}
+
 enum maps_want { MAPS_PLAIN, MAPS_FLAGS };
 
 /* All mappings in ascending order. [vsyscall], which is no mapping of the task, is left out. */

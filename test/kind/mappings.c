@@ -98,8 +98,9 @@ int main(void)
 		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_FIXED_NOREPLACE, -1, 0);
 	CHECK(grows != MAP_FAILED, "mmap");
 	grows[0] = 'g';
-	guarded = anon(8 * PAGE, PROT_READ | PROT_WRITE, 0);
-	memset(guarded, 'G', 8 * PAGE);
+	/* large enough to be looked for pages in a way of its own */
+	guarded = anon(17 * MIB, PROT_READ | PROT_WRITE, 0);
+	memset(guarded, 'G', 17 * MIB);
 	guards = !madvise(guarded + 2 * PAGE, 3 * PAGE, MADV_GUARD_INSTALL);
 	named = anon(2 * PAGE, PROT_READ | PROT_WRITE, 0);
 	prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, named, 2 * PAGE, "a name of it");
@@ -134,7 +135,7 @@ int main(void)
 	CHECK(grows[0] == 'g' && readable(grows - 1), "the stack does not grow");
 	for (int i = 0; i < 8 && guards; i++)
 		CHECK(readable(guarded + i * PAGE) == (i < 2 || i > 4), "guard page %d", i);
-	CHECK(guarded[PAGE] == 'G' && guarded[5 * PAGE] == 'G', "beside the guards");
+	CHECK(guarded[PAGE] == 'G' && guarded[5 * PAGE] == 'G' && guarded[17 * MIB - 1] == 'G', "beside the guards");
 	CHECK(named[0] == 'a' && zero[PAGE] == 'z' && zero[0] == 0 && odd[0] == 'o', "contents");
 	for (int i = 0; i < 24 * MIB; i += PAGE)
 		CHECK(big[i] == (char)(i >> 12) && big[i + 1] == 0, "24 MiB at %#x", i);

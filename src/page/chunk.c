@@ -268,7 +268,7 @@ static void collect_cut(const struct cutter *c, struct ranges *r)
 	r->ncut = r->n;
 }
 
-/* Watched mappings that have pages. One range for all of a band: a call for each takes a third as long as mapping it. */
+/* Watched mappings that have pages. One range for a band of them: a call each takes a third as long as mapping it. */
 static void add_whole(const struct chunk_rules *u, struct ranges *r, size_t last, size_t i)
 {
 	const struct pie_iov *v = &u->watch[i];

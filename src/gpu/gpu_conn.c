@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/packet.h"
 
 static bool same_pid_namespace(pid_t pid)
 {
@@ -109,31 +110,15 @@ static int request_check(const struct gpu_conn *conn, const struct gpu_request *
 	return r < 0 ? r : 1;
 }
 
-/* At most one descriptor: the kernel closes what there is no room for. */
-static ssize_t packet_receive(int sock, struct gpu_request *ret, int *ret_fd)
-{
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} room;
-	struct iovec iov = { ret, sizeof(*ret) };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &room, .msg_controllen = sizeof(room) };
-	ssize_t len = recvmsg(sock, &m, MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
-	const struct cmsghdr *c = len > 0 ? CMSG_FIRSTHDR(&m) : NULL;
-
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(ret_fd, CMSG_DATA(c), sizeof(int));
-	return len;
-}
-
 int gpu_conn_request(const struct gpu_conn *conn, struct gpu_request *ret, int *ret_fd)
 {
 	ssize_t len;
+	size_t n_fds;
 
 	memset(ret, 0, offsetof(struct gpu_request, pair));
 	*ret_fd = -1;
-	len = packet_receive(conn->fd, ret, ret_fd);
-	if (len < 0 && (errno == EAGAIN || errno == EINTR))
+	len = packet_take(conn->fd, ret, sizeof(*ret), MSG_DONTWAIT | MSG_TRUNC, ret_fd, 1, &n_fds);
+	if (len < 0 && errno == EAGAIN)
 		return 0;
 	if (len <= 0)
 		return -EPIPE;

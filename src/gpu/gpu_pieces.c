@@ -5,12 +5,10 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
-#include "preload/packet.h"
-
+#include "base/packet.h"
+#include "preload/ask.h"
 int gpu_pieces_make(struct gpu_pieces *p, size_t n)
 {
 	*p = (struct gpu_pieces){ .n = n };
@@ -75,16 +73,13 @@ int gpu_pieces_send(int sock, const struct gpu_pieces *p)
 static int batch_receive(int sock, struct gpu_piece *v, size_t most, bool with_fds)
 {
 	struct ask_piece row[ASK_PIECES];
-	union packet_room room;
-	struct iovec iov = { row, sizeof(row) };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &room, .msg_controllen = sizeof(room) };
 	int fd[ASK_PIECES];
-	ssize_t len = recvmsg(sock, &m, MSG_CMSG_CLOEXEC);
-	size_t n = len > 0 ? (size_t)len / sizeof(row[0]) : 0, n_fds = len > 0 ? packet_fds(&m, fd) : 0;
+	size_t n_fds;
+	ssize_t len = packet_take(sock, row, sizeof(row), 0, fd, ASK_PIECES, &n_fds);
+	size_t n = len > 0 ? (size_t)len / sizeof(row[0]) : 0;
 
-	if (!n || n > most || m.msg_flags & MSG_CTRUNC || n_fds != (with_fds ? n : 0)) {
-		for (size_t i = 0; i < n_fds; i++)
-			close(fd[i]);
+	if (!n || n > most || n_fds != (with_fds ? n : 0)) {
+		packet_close(fd, n_fds);
 		return len < 0 ? err_set(errno, "receive pieces of GPU memory") :
 				 err_say(EPIPE, "pieces of GPU memory were promised and did not come");
 	}

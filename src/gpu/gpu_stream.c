@@ -7,11 +7,11 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/packet.h"
 #include "base/trace.h"
 #include "gpu/gpu_copy.h"
 #include "gpu/gpu_give.h"
@@ -34,18 +34,10 @@ struct stream {
 
 static int head_receive(struct stream *t)
 {
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} room;
-	struct iovec iov = { &t->head, sizeof(t->head) };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &room, .msg_controllen = sizeof(room) };
-	ssize_t n = recvmsg(t->s->channel, &m, MSG_CMSG_CLOEXEC);
-	const struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&m) : NULL;
+	size_t n_fds;
+	ssize_t n = packet_take(t->s->channel, &t->head, sizeof(t->head), 0, &t->payload_fd, 1, &n_fds);
 	int r;
 
-	if (c && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(&t->payload_fd, CMSG_DATA(c), sizeof(int));
 	if (n != sizeof(t->head) || t->payload_fd < 0 || t->head.n_pairs > GPU_MOST)
 		return err_say(EPROTO, "process %d: a stream begins with something else", t->s->pid);
 	r = gpu_pieces_make(&t->pieces, t->head.n);

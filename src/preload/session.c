@@ -21,36 +21,18 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/packet.h"
 #include "preload/away.h"
 #include "preload/gate.h"
-#include "preload/packet.h"
 
 enum { HIGH_FD = 512 }; /* where programs rarely look */
+
+_Static_assert((int)ASK_PIECES <= (int)PACKET_FDS, "a packet of pieces");
 
 static struct {
 	struct ask_door *door;
 	int mine, theirs;
 } session = { .mine = -1, .theirs = -1 };
-
-static ssize_t packet_take(int s, void *buf, size_t len, int fd[ASK_PIECES], size_t *ret_n)
-{
-	union packet_room room;
-	struct iovec iov = { buf, len };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &room, .msg_controllen = sizeof(room) };
-	ssize_t got;
-
-	do
-		got = recvmsg(s, &m, MSG_CMSG_CLOEXEC);
-	while (got < 0 && errno == EINTR);
-	*ret_n = got > 0 ? packet_fds(&m, fd) : 0;
-	return got;
-}
-
-static void fds_close(const int *fd, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		close(fd[i]);
-}
 
 static bool answer(int s, int result, uint64_t n, const char *what, int cuda)
 {
@@ -71,7 +53,7 @@ static int batch_give(int s, const struct ask_piece *p, size_t n)
 		made++;
 	if (!r && !packet_give(s, p, n * sizeof(*p), fd, n))
 		r = -1;
-	fds_close(fd, made);
+	packet_close(fd, made);
 	return r;
 }
 
@@ -118,12 +100,12 @@ static bool do_return(int s, const struct ask_request *q)
 	size_t n_fds;
 
 	for (uint64_t left = q->n; left;) {
-		ssize_t got = packet_take(s, v, sizeof(v), fd, &n_fds);
+		ssize_t got = packet_take(s, v, sizeof(v), 0, fd, ASK_PIECES, &n_fds);
 		size_t n = got > 0 ? (size_t)got / sizeof(v[0]) : 0;
 
 		for (size_t i = 0; i < n && n == n_fds && !r; i++)
 			r = away_take_back(&v[i], fd[i]);
-		fds_close(fd, n_fds);
+		packet_close(fd, n_fds);
 		if (!n || n != n_fds || n > left)
 			return false;
 		left -= n;
@@ -154,8 +136,8 @@ static void session_serve(int s)
 	while (ok) {
 		size_t n;
 
-		ok = packet_take(s, &q, sizeof(q), fd, &n) == sizeof(q);
-		fds_close(fd, n);
+		ok = packet_take(s, &q, sizeof(q), 0, fd, ASK_PIECES, &n) == sizeof(q);
+		packet_close(fd, n);
 		if (!ok)
 			break;
 		ok = q.op == ASK_CLOSE ? do_close(s, &q) : q.op == ASK_RELEASE ? do_release(s) :
@@ -178,12 +160,12 @@ static void *session_thread(void *arg)
 	for (;;) {
 		size_t n;
 
-		if (packet_take(session.mine, &byte, 1, fd, &n) <= 0)
+		if (packet_take(session.mine, &byte, 1, 0, fd, ASK_PIECES, &n) <= 0)
 			break; /* the program closed it: it is dumped by the driver's own path then */
 		if (n == 1)
 			session_serve(fd[0]);
 		else
-			fds_close(fd, n);
+			packet_close(fd, n);
 	}
 	session.door->fd = -1;
 	return NULL;

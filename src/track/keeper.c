@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/packet.h"
 #include "track/keeper_main.h"
 
 enum { PATIENCE_MS = 10000 };
@@ -46,24 +47,24 @@ int keeper_begin(struct keeper *k)
 }
 
 /* A byte or a struct from it, in time. */
-static ssize_t answer(int sock, struct msghdr *m)
+static ssize_t answer(int sock, void *buf, size_t len, int *fd, size_t most, size_t *ret_fds)
 {
 	struct pollfd p = { .fd = sock, .events = POLLIN };
 
+	*ret_fds = 0;
 	if (poll(&p, 1, PATIENCE_MS) <= 0)
 		return -1;
-	return recvmsg(sock, m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	return packet_take(sock, buf, len, MSG_DONTWAIT, fd, most, ret_fds);
 }
 
 int keeper_add(const struct keeper *k, const struct keeper_facts *f, int pidfd, int uffd)
 {
 	int errnum = EPIPE;
-	struct iovec v = { &errnum, sizeof(errnum) };
-	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
+	size_t none;
 
-	if (keeper_send(k->sock, f, sizeof(*f), (int[2]){ pidfd, uffd }, 2) < 0)
+	if (!packet_give(k->sock, f, sizeof(*f), (int[2]){ pidfd, uffd }, 2))
 		return err_set(errno, "hand over the tracking of task %d", f->pid);
-	if (answer(k->sock, &m) != sizeof(errnum) || errnum)
+	if (answer(k->sock, &errnum, sizeof(errnum), NULL, 0, &none) != sizeof(errnum) || errnum)
 		return err_set(errnum, "keep the tracking of task %d", f->pid);
 	return 0;
 }
@@ -85,20 +86,12 @@ static bool is_trusted(int sock)
 
 static bool hear(struct keeper_lease *l)
 {
-	union {
-		char buf[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} c;
-	struct iovec v = { &l->facts, sizeof(l->facts) };
-	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = sizeof(c) };
-	const struct cmsghdr *h;
+	size_t n_fds;
 
-	if (answer(l->sock, &m) != sizeof(l->facts))
+	if (answer(l->sock, &l->facts, sizeof(l->facts), &l->uffd, 1, &n_fds) != sizeof(l->facts) || n_fds != 1) {
+		close_fd(&l->uffd);
 		return false;
-	h = CMSG_FIRSTHDR(&m);
-	if (!h || h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS || h->cmsg_len != CMSG_LEN(sizeof(int)))
-		return false;
-	memcpy(&l->uffd, CMSG_DATA(h), sizeof(int));
+	}
 	l->facts.image[KEEPER_IMAGE_LEN - 1] = 0;
 	return true;
 }
@@ -131,9 +124,8 @@ void keeper_give_back(struct keeper_lease *l)
 int keeper_take(struct keeper_lease *l)
 {
 	char word = KEEPER_LET_GO;
-	struct iovec v = { &word, 1 };
-	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
-	ssize_t n = send(l->sock, &word, 1, MSG_NOSIGNAL) == 1 ? answer(l->sock, &m) : -1;
+	size_t none;
+	ssize_t n = send(l->sock, &word, 1, MSG_NOSIGNAL) == 1 ? answer(l->sock, &word, 1, NULL, 0, &none) : -1;
 
 	close_fd(&l->sock);
 	l->sock = -1;

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/packet.h"
 
 /* One task: when it ends (pidfd), or somebody takes it over, there is nothing more to keep. */
 struct kept {
@@ -39,21 +40,6 @@ socklen_t keeper_name(pid_t pid, struct sockaddr_un *ret)
 	/* a name that begins with NUL is abstract: it is gone with its socket */
 	len = snprintf(ret->sun_path + 1, sizeof(ret->sun_path) - 1, "thaw-track-%lu-%d", (unsigned long)ns.st_ino, pid);
 	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)len);
-}
-
-int keeper_send(int sock, const void *msg, size_t len, const int *fd, size_t nfds)
-{
-	union {
-		char buf[CMSG_SPACE(2 * sizeof(int))];
-		struct cmsghdr align;
-	} c = { 0 };
-	struct iovec v = { (void *)msg, len };
-	size_t fds_len = nfds * sizeof(int);
-	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = CMSG_SPACE(fds_len) };
-
-	c.align = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(fds_len) };
-	memcpy(CMSG_DATA(&c.align), fd, fds_len);
-	return sendmsg(sock, &m, MSG_NOSIGNAL) == (ssize_t)len ? 0 : -1;
 }
 
 static void drop(struct keeping *k, size_t i)
@@ -96,33 +82,20 @@ static void close_socket(struct keeping *k)
 
 static void take_one(struct keeping *k)
 {
-	union {
-		char buf[CMSG_SPACE(2 * sizeof(int))];
-		struct cmsghdr align;
-	} c;
 	struct kept t = { .visitor = -1 };
-	struct iovec v = { &t.facts, sizeof(t.facts) };
-	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = sizeof(c) };
-	const struct cmsghdr *h;
 	int fd[2], errnum;
+	size_t n_fds;
 
-	if (recvmsg(k->sock, &m, MSG_CMSG_CLOEXEC) != sizeof(t.facts)) {
+	if (packet_take(k->sock, &t.facts, sizeof(t.facts), 0, fd, 2, &n_fds) != sizeof(t.facts) || n_fds != 2) {
+		packet_close(fd, n_fds);
 		close_socket(k);
 		return;
 	}
-	h = CMSG_FIRSTHDR(&m);
-	if (!h || h->cmsg_type != SCM_RIGHTS || h->cmsg_len != CMSG_LEN(sizeof(fd))) {
-		close_socket(k);
-		return;
-	}
-	memcpy(fd, CMSG_DATA(h), sizeof(fd));
 	t.pidfd = fd[0];
 	t.uffd = fd[1];
 	errnum = keep(k, t);
-	if (errnum) {
-		close(fd[0]);
-		close(fd[1]);
-	}
+	if (errnum)
+		packet_close(fd, 2);
 	(void)!send(k->sock, &errnum, sizeof(errnum), MSG_NOSIGNAL);
 }
 
@@ -135,7 +108,7 @@ static void receive_visitor(struct kept *t)
 	if (t->visitor < 0)
 		return;
 	if (getsockopt(t->visitor, SOL_SOCKET, SO_PEERCRED, &c, &len) < 0 || (c.uid && c.uid != geteuid()) ||
-	    keeper_send(t->visitor, &t->facts, sizeof(t->facts), &t->uffd, 1) < 0) {
+	    !packet_give(t->visitor, &t->facts, sizeof(t->facts), &t->uffd, 1)) {
 		close(t->visitor);
 		t->visitor = -1;
 	}

@@ -19,7 +19,4 @@ _Noreturn void keeper_main(int sock);
 /* Where the keeper of this process listens. Returns the length of the address. */
 socklen_t keeper_name(pid_t pid, struct sockaddr_un *ret);
 
-/* One message with up to two descriptors. Returns 0 or -1 with errno. */
-int keeper_send(int sock, const void *msg, size_t len, const int *fd, size_t nfds);
-
 #endif

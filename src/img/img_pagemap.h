@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Entries of page maps: the one message of which there may be hundreds of thousands (of a quarter of a GiB every
- * other page is in the parent's images: 65,000), so it has a decoder of its own. That takes what everybody writes, known
+ * Entries of page maps: the one message of which there may be hundreds of thousands (65,000 if of a quarter of a GiB
+ * every other page is in the parent's images), so it has a decoder of its own. That takes what everybody writes, known
  * fields with one number each, and leaves the rest (damage, fields of a later version) to the one for all messages,
  * which says what is wrong.
  */

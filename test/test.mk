@@ -78,7 +78,8 @@ $(B)/asan/%.o: src/%.c | $(PB_H)
 $(B)/asan/unit/%: test/unit/%.c $(SAN_OBJ) $(B)/pie/blob.embed.o
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(SAN) $(filter-out -Wmissing-prototypes,$(WARN)) -O1 -I$(B)/gen/proto -Itest/unit -o $@ $(filter %.c %.o,$^) $(LIBS) -lcmocka
-# of the preloaded library, which thaw is not linked with
+# of the blob and of the preloaded library, which thaw is not linked with
+$(B)/asan/unit/test_commit: src/pie/op_sync.c
 $(B)/asan/unit/test_heap: src/preload/heap.c
 $(B)/asan/unit/test_gate: src/preload/gate.c src/preload/gate_place.c $(B)/preload/gate_stubs.o
 $(GOLDEN): test/golden/test_golden.c $(SAN_OBJ) $(B)/pie/blob.embed.o

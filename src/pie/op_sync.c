@@ -73,11 +73,21 @@ void pie_fail(struct pie_ctx *c, const struct prog_rec *rec, int err, uint64_t d
 	leave();
 }
 
+static int is_alone(const struct pie_ctx *c)
+{
+	return __atomic_load_n(&c->board->failed, __ATOMIC_ACQUIRE) || (int32_t)sys0(__NR_getppid) != c->parent ||
+	       (c->board->engine_pid && sys2(__NR_kill, c->board->engine_pid, 0) == -3 /* ESRCH */);
+}
+
 void pie_leave_if_alone(struct pie_ctx *c)
 {
-	if (__atomic_load_n(&c->board->failed, __ATOMIC_ACQUIRE) || (int32_t)sys0(__NR_getppid) != c->parent ||
-	    (c->board->engine_pid && sys2(__NR_kill, c->board->engine_pid, 0) == -3 /* ESRCH */))
+	if (is_alone(c))
 		leave();
+}
+
+static int is_committed(const struct pie_board *b)
+{
+	return __atomic_load_n(&b->commit, __ATOMIC_ACQUIRE) != 0;
 }
 
 void op_barrier(struct pie_ctx *c, uint32_t k)
@@ -114,10 +124,11 @@ void op_commit(struct pie_ctx *c)
 
 	if (__atomic_add_fetch(&self->arrived, 1, __ATOMIC_ACQ_REL) == self->expected || last)
 		pie_ring(b);
-	while (!__atomic_load_n(&b->commit, __ATOMIC_ACQUIRE)) {
+	while (!is_committed(b)) {
 		futex_wait(&b->commit, 0, c->parent ? CHECK_NS : 0);
-		if (c->parent && !__atomic_load_n(&b->commit, __ATOMIC_ACQUIRE))
-			pie_leave_if_alone(c);
+		/* asked again at last: whoever is gone by now has committed before, or never will */
+		if (c->parent && !is_committed(b) && is_alone(c) && !is_committed(b))
+			leave();
 	}
 }
 

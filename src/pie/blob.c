@@ -78,8 +78,6 @@ static long run_op(struct pie_ctx *c, struct prog_rec *rec, struct prog_rec **ne
 		return op_reap(c, (int32_t)rec->arg[0]);
 	case OP_ZOMBIE:
 		return op_zombie(c, (int32_t)rec->arg[0]);
-	case OP_THREADS:
-		return op_threads(c, (const struct pie_thread *)rec->arg[0], rec->arg[1]);
 	case OP_ADVISE:
 		return op_advise((const struct pie_iov *)rec->arg[0], rec->arg[1], rec->arg[2]);
 	case OP_FILL:
@@ -110,6 +108,9 @@ void pie_run(struct pie_ctx *c, struct prog_rec *rec)
 			break;
 		case OP_TILES:
 			op_tiles();
+			break;
+		case OP_THREADS:
+			op_threads(c, rec);
 			break;
 		case OP_BARRIER:
 			op_barrier(c, (uint32_t)rec->arg[0]);

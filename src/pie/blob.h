@@ -34,7 +34,7 @@ void futex_wake_all(uint32_t *word);
 long op_fork(struct pie_ctx *c, const struct pie_fork *f, struct prog_rec **ret_start);
 long op_reap(struct pie_ctx *c, int32_t pid);
 long op_zombie(struct pie_ctx *c, int32_t pid);
-long op_threads(struct pie_ctx *c, const struct pie_thread *t, uint64_t n);
+void op_threads(struct pie_ctx *c, const struct prog_rec *rec); /* ends the task itself if it fails */
 
 /* page_worker.c; page_worker.h for its parts */
 long op_fill(struct pie_ctx *c, const struct prog_rec *rec, struct pie_fill *f);

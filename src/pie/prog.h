@@ -37,7 +37,7 @@ enum prog_op {
 	OP_FORK,    /* make the task described by struct pie_fork at arg0 */
 	OP_REAP,    /* wait for child arg0 to end and reap it (a helper that has done its duty) */
 	OP_ZOMBIE,  /* wait until child arg0 is a zombie, leave it one */
-	OP_THREADS, /* start arg1 threads from the struct pie_thread array at arg0 */
+	OP_THREADS, /* start the threads of struct pie_threads at arg0 */
 	OP_SEGMENTS, /* look which thread-local slots of the GDT hold a segment: a bit each in ret */
 	OP_TILES,   /* touch an AMX tile: only a thread that has used one has room for tile data in its registers */
 	OP_FILL, /* fill memory as struct pie_fill at arg0 says; arg1: the record that maps its staging area, or 0 */
@@ -74,6 +74,11 @@ struct pie_thread {
 	uint64_t start_va, stack_va; /* its first record; the top of its stack in the scratch area */
 	int32_t tid;
 	uint32_t unused;
+};
+
+struct pie_threads {
+	uint32_t n, made; /* made: atomic, the futex of the leader that waits for all */
+	struct pie_thread thread[];
 };
 
 enum { PIE_FILE_NAME = 48 };
@@ -160,7 +165,7 @@ struct pie_board {
 	int32_t fail_err;
 	uint32_t fail_task, fail_ready;
 	uint64_t fail_rec_va;    /* the record that failed */
-	uint64_t fail_detail[2]; /* OP_FILL: file number and offset */
+	uint64_t fail_detail[2]; /* OP_FILL: file number and offset; OP_THREADS: thread ID */
 	uint32_t bell;           /* futex: rung when all have arrived and at a failure, the engine sleeps here */
 	uint32_t arrived, expected; /* threads that stand at OP_COMMIT or OP_PARK; how many there will be */
 	uint32_t commit;         /* futex: 1 sends everybody home */

@@ -63,8 +63,8 @@ static int blame_rec(const struct restore *r)
 		return err_say(EEXIST, "%s: the PID is taken by another process",
 			       prog_label_of(&r->space, b->fail_rec_va));
 	if (rec && rec->op == OP_THREADS && b->fail_err == EEXIST)
-		return err_say(EEXIST, "%s: an ID is taken by another process",
-			       prog_label_of(&r->space, b->fail_rec_va));
+		return err_say(EEXIST, "%s: ID %" PRIu64 " is taken by another process",
+			       prog_label_of(&r->space, b->fail_rec_va), b->fail_detail[0]);
 	return err_set(b->fail_err, "%s", prog_label_of(&r->space, b->fail_rec_va));
 }
 

@@ -106,12 +106,13 @@ static int emit_thread_kinds(struct restore *r, const struct snap_task *t, size_
 static int emit_threads(struct restore *r, struct rtask *task, struct prog *p)
 {
 	const struct snap_task *t = task->t;
-	struct pie_thread *th;
+	struct pie_threads *all;
 	uint64_t va;
 
 	if (t->ncores < 2)
 		return 0;
-	th = prog_alloc(&r->space, (t->ncores - 1) * sizeof(*th), &va);
+	all = prog_alloc(&r->space, sizeof(*all) + (t->ncores - 1) * sizeof(*all->thread), &va);
+	all->n = (uint32_t)t->ncores - 1;
 	for (size_t k = 1; k < t->ncores; k++) {
 		struct prog q = prog_begin(&r->space);
 		int err = emit_thread_kinds(r, t, k, &q);
@@ -121,11 +122,11 @@ static int emit_threads(struct restore *r, struct rtask *task, struct prog *p)
 		task->frames_va[k] = sigframe_build(&r->space, &r->kinds.own.xsave, t->cores[k]);
 		prog_do(&q, OP_COMMIT, 0);
 		prog_do(&q, OP_SIGRETURN, task->frames_va[k]);
-		th[k - 1] = (struct pie_thread){ q.start_va, layout_thread_stack(&r->lay, k),
+		all->thread[k - 1] = (struct pie_thread){ q.start_va, layout_thread_stack(&r->lay, k),
 						 (int32_t)t->pst->threads[k], 0 };
 	}
 	prog_label(p, "create %zu threads", t->ncores - 1);
-	prog_do(p, OP_THREADS, va, t->ncores - 1);
+	prog_do(p, OP_THREADS, va);
 	return 0;
 }
 

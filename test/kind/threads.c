@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What each thread has of its own: data, name, fs and gs bases, robust list, exit word, rseq area, scheduling. */
+/*
+ * What each thread has of its own: data, name, fs and gs bases, robust list, exit word, rseq area, scheduling. They are
+ * so many that threads make threads when they come back; a timer names the last of them.
+ */
 #include <asm/prctl.h>
 #include <pthread.h>
 #include <sched.h>
@@ -7,10 +10,11 @@
 #include <sys/resource.h>
 #include <sys/rseq.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #include "subject.h"
 
-enum { THREADS = 12 };
+enum { THREADS = 150 };
 
 struct own {
 	unsigned long fs, gs;
@@ -24,6 +28,7 @@ static pthread_barrier_t before, after;
 static pthread_mutex_t robust;
 static __thread int local = -1;
 static char gs_room[64];
+static volatile int last, rang; /* thread IDs */
 
 static struct own own(void)
 {
@@ -91,6 +96,8 @@ static void *thread(void *arg)
 
 	go_own_way(i);
 	was = own();
+	if (i == THREADS - 1)
+		last = was.tid;
 	pthread_barrier_wait(&before);
 	pthread_barrier_wait(&after);
 	is = own();
@@ -108,8 +115,36 @@ static void *thread(void *arg)
 	return NULL; /* number 7 dies with the mutex */
 }
 
+static void on_timer(int sig)
+{
+	(void)sig;
+	rang = gettid();
+}
+
+static timer_t timer_for_last(void)
+{
+	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR1 };
+	timer_t id;
+
+	ev._sigev_un._tid = last;
+	signal(SIGUSR1, on_timer);
+	CHECK(!timer_create(CLOCK_MONOTONIC, &ev, &id), "create a timer");
+	return id;
+}
+
+static void check_timer(timer_t id)
+{
+	const struct itimerspec soon = { .it_value.tv_nsec = 1000 };
+
+	CHECK(!timer_settime(id, 0, &soon, NULL), "start the timer");
+	for (int tries = 0; !rang && tries < 10000; tries++)
+		usleep(1000);
+	CHECK(rang == last, "the timer of thread %d rang in %d", last, rang);
+}
+
 int main(void)
 {
+	timer_t timer;
 	pthread_t th[THREADS];
 	pthread_mutexattr_t attr;
 
@@ -122,9 +157,11 @@ int main(void)
 	for (size_t i = 0; i < THREADS; i++)
 		CHECK(!pthread_create(&th[i], NULL, thread, (void *)i), "create a thread");
 	pthread_barrier_wait(&before);
+	timer = timer_for_last();
 
 	subject_ready();
 
+	check_timer(timer);
 	pthread_barrier_wait(&after);
 	for (int i = 0; i < THREADS; i++)
 		CHECK(!pthread_join(th[i], NULL), "join"); /* the kernel clears the exit word */

@@ -62,7 +62,7 @@ static inline ssize_t packet_take(int s, void *buf, size_t len, int flags, int *
 		got = recvmsg(s, &m, MSG_CMSG_CLOEXEC | flags);
 	while (got < 0 && errno == EINTR);
 	c = got >= 0 ? CMSG_FIRSTHDR(&m) : NULL;
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+	if (most && c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
 		*ret_n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 		memcpy(fd, CMSG_DATA(c), *ret_n * sizeof(int));
 	}

@@ -26,6 +26,7 @@ struct dthread {
 	int lost;                     /* -errno: it could not be put back */
 	const char *why;              /* with this trail */
 	struct prog_space space;      /* its part of the blob's mapping */
+	uint64_t stack_va;            /* in it */
 	struct prog prog;
 	uint64_t frame_va;
 	void **asked;                 /* by kind_tasks[] index: what ask_thread() returned */
@@ -114,7 +115,7 @@ TaskKobjIdsEntry *namespaces_outside(struct dump *d);
 /* remote.c: the blob goes into a task, runs in one thread, and all threads of all tasks are put back. */
 int remote_enter(struct dtask *k, struct arena *a) must_check;
 /* Room for what a thread is asked. Its pieces may be filled side by side, by anybody. */
-struct prog_space remote_space(const struct dthread *th, struct arena *a);
+void remote_room(struct dthread *th, struct arena *a);
 int remote_start(struct dthread *th) must_check;
 int remote_put_back(struct dump *d) must_check;
 /* A new userfaultfd of the task's memory, as our descriptor; its blob must not run. Leave afterwards. */

@@ -39,7 +39,7 @@ static int assemble(struct dump *d, struct dthread *th, struct arena *a)
 	struct dumping kinds = d->kinds;
 
 	kinds.a = a;
-	th->space = remote_space(th, a);
+	remote_room(th, a);
 	th->prog = prog_begin(&th->space);
 	th->asked = arena_alloc(a, (count_kinds() + 1) * sizeof(void *));
 	for (size_t j = 0; kind_tasks[j]; j++) {

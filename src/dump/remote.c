@@ -30,6 +30,8 @@
 
 /* Only what is used of it exists: a signal frame and a stack for each thread, the leader's questions (timers). */
 enum { PER_THREAD = 32 * 1024, PER_TASK = 1024 * 1024 };
+/* Questions need little of it. Its used end and what follows lie in one page: of a thousand threads as many fewer. */
+enum { STACK = PIE_STACK - 2048 };
 
 static const uint64_t PATIENCE_NS = 10000000000u;
 
@@ -152,32 +154,31 @@ int remote_enter(struct dtask *k, struct arena *a)
 }
 
 /* The leader's lies right behind the blob. */
-struct prog_space remote_space(const struct dthread *th, struct arena *a)
+void remote_room(struct dthread *th, struct arena *a)
 {
-	const struct dtask *k = th->task;
-	size_t i = (size_t)(th - k->threads);
+	const struct prog_space *all = &th->task->space;
+	size_t i = (size_t)(th - th->task->threads);
 
-	if (!i)
-		return prog_space_part(&k->space, a, k->space.used, PER_TASK + PER_THREAD - k->space.used);
-	return prog_space_part(&k->space, a, PER_TASK + i * PER_THREAD, PER_THREAD);
+	if (i)
+		th->space = prog_space_part(all, a, PER_TASK + i * PER_THREAD, PER_THREAD);
+	else
+		th->space = prog_space_part(all, a, all->used, PER_TASK + PER_THREAD - all->used);
+	prog_alloc(&th->space, STACK, &th->stack_va);
 }
 
 int remote_start(struct dthread *th)
 {
 	const struct dtask *k = th->task;
 	struct user_regs_struct regs = th->regs;
-	uint64_t stack_va;
-	int err;
+	int err = prog_space_full(&th->space);
 
-	prog_alloc(&th->space, PIE_STACK, &stack_va);
-	err = prog_space_full(&th->space);
 	if (err < 0)
 		return err;
 	regs.rip = k->blob_va;
 	regs.rdi = prog_va(&k->space, k->board);
 	regs.rsi = 0;
 	regs.rdx = th->prog.start_va;
-	regs.rcx = stack_va + PIE_STACK;
+	regs.rcx = th->stack_va + STACK;
 	regs.rax = 0;
 	regs.orig_rax = (uint64_t)-1;
 	regs.eflags &= ~UINT64_C(0x400); /* the direction flag: C code wants it clear */
@@ -275,21 +276,34 @@ static int leave(struct dump *d, struct dtask *k, struct arena *a)
 	(void)d, (void)a;
 	if (err < 0)
 		log_warn("task %d (%s): %s", k->t->pid, k->t->stat.comm, err_text());
-	if (k->map) {
-		munmap(k->map, k->blob_len);
-		prog_space_done(&k->space);
-	}
-	k->map = NULL;
 	if (k->ledge.call_va && !k->threads[0].in_blob)
 		ledge_take(&k->ledge);
 	return 0;
 }
 
+static int unmap_here(void *ctx, size_t i, struct arena *a)
+{
+	struct dtask *k = &((struct dump *)ctx)->tasks[i];
+
+	(void)a;
+	if (k->map) {
+		munmap(k->map, k->blob_len);
+		prog_space_done(&k->space);
+	}
+	k->map = NULL;
+	return 0;
+}
+
+/* Of a thousand threads it is so many pages that both sides are rid of them at the same time. */
 void remote_leave(struct dump *d)
 {
+	struct crew *crew;
+
 	if (!d->hands.n_tasks || !d->seized) /* a pre-dump has let the tree go before it copies */
 		return;
 	if (remote_put_back(d) < 0)
 		log_warn("%s", err_text());
+	crew = crew_start_large(d->kinds.a, d->hands.n_tasks, d->hands.n_threads, unmap_here, d);
 	(void)!hands_tasks(d, leave);
+	(void)!crew_finish(crew);
 }

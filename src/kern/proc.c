@@ -74,7 +74,7 @@ static bool stat_fields(const char *p, int64_t *f)
 	return true;
 }
 
-int proc_stat_read(int proc_fd, pid_t tid, struct proc_stat *ret_stat)
+static int stat_read(int proc_fd, pid_t tid, const char *file_name, struct proc_stat *ret_stat)
 {
 	struct proc_stat s = { 0 };
 	int64_t f[F_COUNT];
@@ -83,7 +83,7 @@ int proc_stat_read(int proc_fd, pid_t tid, struct proc_stat *ret_stat)
 	int r;
 	AUTO_PROCFILE(file);
 
-	r = procfile_read(&file, proc_fd, tid, "stat");
+	r = procfile_read(&file, proc_fd, tid, file_name);
 	if (r < 0)
 		return r;
 	p = file.text;
@@ -102,6 +102,19 @@ int proc_stat_read(int proc_fd, pid_t tid, struct proc_stat *ret_stat)
 	stat_fill(&s, f);
 	*ret_stat = s;
 	return 0;
+}
+
+int proc_stat_read(int proc_fd, pid_t tid, struct proc_stat *ret_stat)
+{
+	return stat_read(proc_fd, tid, "stat", ret_stat);
+}
+
+int proc_stat_of(int root_fd, pid_t pid, struct proc_stat *ret_stat)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "%d/stat", pid);
+	return stat_read(root_fd, 0, name, ret_stat);
 }
 
 int proc_comm_read(int proc_fd, pid_t tid, char ret_comm[PROC_COMM_LEN])

@@ -95,6 +95,8 @@ extern const char *const proc_ns_names[PROC_NSES]; /* "cgroup", "ipc", ... */
 int proc_open(pid_t pid) must_check;
 
 int proc_stat_read(int proc_fd, pid_t tid, struct proc_stat *ret_stat) must_check;
+/* The same of any process, from /proc itself: for a look at all of them. */
+int proc_stat_of(int root_fd, pid_t pid, struct proc_stat *ret_stat) must_check;
 int proc_status_read(int proc_fd, pid_t tid, struct arena *a, struct proc_status *ret_status) must_check;
 /* The name as it is, up to and without the newline that the kernel adds. */
 int proc_comm_read(int proc_fd, pid_t tid, char ret_comm[PROC_COMM_LEN]) must_check;

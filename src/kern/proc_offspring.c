@@ -6,7 +6,6 @@
  * machine of a hundred processes it is quicker to ask every process for its parent.
  */
 #include <fcntl.h>
-#include <stdio.h>
 
 #include "base/cleanup.h"
 #include "kern/proc.h"
@@ -14,7 +13,7 @@
 
 enum {
 	CROWD = 64, /* threads from which counting the processes may pay */
-	PROC_COST = 2 /* looking at a process costs about two looks at a thread */
+	PROC_COST = 2 /* looking at a process costs no more than two looks at a thread */
 };
 
 struct pid_list {
@@ -44,14 +43,9 @@ static int scan_processes(int root_fd, const struct pid_list *all, pid_t parent,
 			  size_t *n)
 {
 	for (size_t i = 0; i < all->n; i++) {
-		char name[16];
-		auto_close int fd = -1;
 		struct proc_stat stat = { 0 };
-		int r;
+		int r = proc_stat_of(root_fd, all->v[i], &stat);
 
-		snprintf(name, sizeof(name), "%d", all->v[i]);
-		fd = openat(root_fd, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
-		r = fd < 0 ? -errno : proc_stat_read(fd, 0, &stat);
 		if (r == -ENOENT || r == -ESRCH || (!r && stat.ppid != parent))
 			continue;
 		if (r < 0)

@@ -78,8 +78,8 @@ struct map {
 };
 
 /*
- * Whether every page of it is there (or swapped out) and no other process's file: then there is nothing to be looked for.
- * Of a file in memory smaps counts pages as swapped that are not the mapping's own.
+ * Whether every page of it is there (or swapped out) and no other process's file: then there is nothing to be looked
+ * for. Of a file in memory smaps counts pages as swapped that are not the mapping's own.
  */
 static inline bool map_full(const struct map *m)
 {

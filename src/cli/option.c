@@ -141,7 +141,7 @@ static int refuse_word(const struct option_row *row, const char *value)
 {
 	char words[128] = "";
 
-	for (size_t i = 0, at = 0; row->word[i] && i < row->n_works && at < sizeof(words); i++)
+	for (size_t i = 0, at = 0; i < row->n_works && at < sizeof(words) && row->word[i]; i++)
 		at += (size_t)snprintf(words + at, sizeof(words) - at, "%s%s", i ? ", " : "", row->word[i]);
 	return err_say(EINVAL, "--%s: '%s' is not one of its words (%s)", row->name, value, words);
 }

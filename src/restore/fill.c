@@ -19,7 +19,7 @@
 #define MAP_DROPPABLE 0x08
 #endif
 
-enum { SERIAL_BELOW = 16 << 20, LARGE = 1 << 30 };
+enum { SERIAL_BELOW = 16 << 20, LARGE = 256 << 20 };
 
 /* UFFDIO_MOVE wants private anonymous memory with the protection of the staging area. */
 bool fill_may_be_huge(const VmaEntry *v)

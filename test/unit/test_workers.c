@@ -17,9 +17,9 @@ static void by_size(void **state)
 	assert_int_equal(fill_workers_choose(0, 0, 64), 0);
 	assert_int_equal(fill_workers_choose(16 * MIB - 1, 0, 64), 0); /* the task itself is the one */
 	assert_int_equal(fill_workers_choose(16 * MIB, 0, 64), 4);
-	assert_int_equal(fill_workers_choose(GIB - 1, 0, 64), 4);
-	assert_int_equal(fill_workers_choose(GIB, 0, 24), 16);
-	assert_int_equal(fill_workers_choose(GIB, 0, 64), 32);
+	assert_int_equal(fill_workers_choose(256 * MIB - 1, 0, 64), 4);
+	assert_int_equal(fill_workers_choose(256 * MIB, 0, 24), 16);
+	assert_int_equal(fill_workers_choose(256 * MIB, 0, 64), 32);
 	assert_int_equal(fill_workers_choose(64 * GIB, 0, 4096), LAYOUT_WORKERS);
 }
 

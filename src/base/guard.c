@@ -6,11 +6,13 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,12 +20,12 @@
 #include "base/cleanup.h"
 #include "base/oom.h"
 
-enum { TRIES = 64, OTHER_PID = -EDEADLK };
+enum { TRIES = 64, OTHER_PID = -EDEADLK, SHORT_MS = 20 };
 
 /* What the engine leaves for the one that waits. */
 struct outcome {
 	int done, result;
-	uint64_t kills; /* for want of memory, at the start, and 1; 0: not known yet */
+	uint64_t kills; /* for want of memory, soon after the start, and 1; 0: not known yet */
 	pid_t wish; /* the next try's PID */
 	char why[1024];
 };
@@ -103,13 +105,24 @@ static _Noreturn void engine(pid_t front, struct outcome *o, int (*work)(void *a
 	_exit(0);
 }
 
-static int wait_for_engine(void)
+/* The count is noted once the engine has been at work for a while: to read it takes as long as a fiftieth of a small dump. */
+static void kills_note(struct outcome *o)
+{
+	auto_close int fd = pidfd_open(engine_pid, 0);
+	struct pollfd end = { .fd = fd, .events = POLLIN };
+
+	if (poll(&end, 1, SHORT_MS) <= 0)
+		o->kills = oom_kills() + 1;
+}
+
+static int wait_for_engine(struct outcome *o)
 {
 	struct sigaction sa = { .sa_handler = pass_on }, old[ARRAY_LEN(end_signals)];
 	int status;
 
 	for (size_t i = 0; i < ARRAY_LEN(end_signals); i++)
 		sigaction(end_signals[i], &sa, &old[i]);
+	kills_note(o);
 	while (waitpid(engine_pid, &status, 0) < 0 && errno == EINTR)
 		;
 	for (size_t i = 0; i < ARRAY_LEN(end_signals); i++)
@@ -140,8 +153,7 @@ static int run_once(struct outcome *o, int (*work)(void *arg), void *arg, bool o
 		engine(front, o, work, arg, own_group);
 	if (engine_pid < 0)
 		return err_set(errno, "make the engine's process");
-	o->kills = oom_kills() + 1;
-	status = wait_for_engine();
+	status = wait_for_engine(o);
 	if (o->done)
 		return o->result < 0 ? err_adopt(-o->result, o->why) : o->result;
 	if (WIFSIGNALED(status))

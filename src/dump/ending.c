@@ -49,13 +49,14 @@ void ending_hasten(const struct dump *d)
 {
 	struct ending e = { .d = d };
 	pthread_t helper[HELPERS_MAX];
-	unsigned n = 0, most = cpus_usable();
+	unsigned n = 0, most;
 	size_t large = 0;
 
 	for (size_t i = 0; i < d->kinds.ntasks; i++)
 		large += has_much(&d->kinds.tasks[i]);
 	if (!large)
 		return;
+	most = cpus_usable(); /* asked only now: many small files tell it */
 	/* this thread is one more, and the task itself */
 	while (n + 2 < most && n < HELPERS_MAX && !pthread_create(&helper[n], NULL, help, &e))
 		n++;

@@ -13,7 +13,7 @@ URING     := $(shell echo 'int main(void) { return 0; }' | $(CC) -include liburi
 ALL_CFLAGS += $(if $(URING),-DHAVE_LIBURING)
 # A library in the program is one that nobody looks for when it starts: of a small dump's 5 ms two such are 0.2.
 own        = $(if $(filter /%,$(shell $(CC) -print-file-name=lib$(1).a)),-l:lib$(1).a,-l$(1))
-LIBS      := $(if $(URING),-l:liburing.a) $(call own,protobuf-c) -lmnl $(call own,json-c) -pthread
+LIBS      := $(if $(URING),-l:liburing.a) $(call own,protobuf-c) $(call own,json-c) -pthread
 
 PROTO    := $(wildcard proto/*.proto)
 PB_C     := $(PROTO:proto/%.proto=$(B)/gen/proto/%.pb-c.c)

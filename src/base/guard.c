@@ -105,7 +105,7 @@ static _Noreturn void engine(pid_t front, struct outcome *o, int (*work)(void *a
 	_exit(0);
 }
 
-/* The count is noted once the engine has been at work for a while: to read it takes as long as a fiftieth of a small dump. */
+/* Once the engine has been at work for a while: to read the count takes a fiftieth of a small dump. */
 static void kills_note(struct outcome *o)
 {
 	auto_close int fd = pidfd_open(engine_pid, 0);

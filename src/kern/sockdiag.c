@@ -5,19 +5,15 @@
  */
 #include "kern/sockdiag.h"
 
-#include <libmnl/libmnl.h>
-#include <linux/inet_diag.h>
-#include <linux/netlink_diag.h>
-#include <linux/packet_diag.h>
 #include <linux/sock_diag.h>
-#include <linux/unix_diag.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <uthash.h>
 
+#include "kern/netlink.h"
 #include "kern/sockdiag_rows.h"
 
-enum { BUF_LEN = 32768, TRIES = 5 };
+enum { TRIES = 5 };
 
 struct entry {
 	uint32_t ino;
@@ -33,9 +29,8 @@ struct table { /* one dump */
 
 struct sockdiag {
 	struct arena *a;
-	struct mnl_socket *nl;
+	struct netlink nl;
 	struct table *tables;
-	unsigned int seq;
 };
 
 struct filling {
@@ -43,14 +38,15 @@ struct filling {
 	struct table *table;
 };
 
-struct sockdiag *sockdiag_new(struct arena *a, int nl_fd)
+struct sockdiag *sockdiag_new(struct arena *a)
 {
 	struct sockdiag *sd = arena_alloc(a, sizeof(*sd));
+	int r;
 
 	sd->a = a;
-	sd->nl = nl_fd < 0 ? mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC) : mnl_socket_fdopen(nl_fd);
-	if (!sd->nl) {
-		err_set(errno, "open a NETLINK_SOCK_DIAG socket");
+	r = netlink_open(&sd->nl, NETLINK_SOCK_DIAG);
+	if (r < 0) {
+		err_set(-r, "open a NETLINK_SOCK_DIAG socket");
 		return NULL;
 	}
 	return sd;
@@ -70,7 +66,7 @@ void sockdiag_free(struct sockdiag *sd)
 		return;
 	for (struct table *t = sd->tables; t; t = t->next)
 		table_clear(t);
-	mnl_socket_close(sd->nl);
+	netlink_close(&sd->nl);
 }
 
 static int on_message(const struct nlmsghdr *nlh, void *arg)
@@ -80,51 +76,30 @@ static int on_message(const struct nlmsghdr *nlh, void *arg)
 	uint32_t ino = 0;
 	void *row;
 
-	if (mnl_nlmsg_get_payload_len(nlh) < sockdiag_row_min(f->table->family))
-		return MNL_CB_OK; /* cut short: of no use */
+	if (netlink_len(nlh) < sockdiag_row_min(f->table->family))
+		return 0; /* cut short: of no use */
 	row = sockdiag_row(nlh, f->table->family, f->table->proto, f->sd->a, &ino);
 	if (!row || !ino)
-		return MNL_CB_OK;
+		return 0;
 	HASH_FIND(hh, f->table->by_ino, &ino, sizeof(ino), e);
 	if (e)
-		return MNL_CB_OK;
+		return 0;
 	e = arena_alloc(f->sd->a, sizeof(*e));
 	e->ino = ino;
 	e->row = row;
 	HASH_ADD(hh, f->table->by_ino, ino, sizeof(ino), e);
-	return MNL_CB_OK;
+	return 0;
 }
 
-/* The request, its fixed part alone; ino 0: all of the family. Returns the message in buf. */
-static struct nlmsghdr *request(char *buf, const struct table *t, uint32_t ino, unsigned int seq)
-{
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-
-	nlh->nlmsg_type = SOCK_DIAG_BY_FAMILY;
-	nlh->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | (ino ? 0 : NLM_F_DUMP));
-	nlh->nlmsg_seq = seq;
-	sockdiag_request(nlh, t->family, t->proto, ino);
-	return nlh;
-}
-
-/* One question and all of its answers. -EINTR: the table changed on the way. */
+/* One question, for the socket of inode ino or (0) all of the family. -EINTR: the table changed on the way. */
 static int ask(struct sockdiag *sd, struct table *t, uint32_t ino)
 {
-	_Alignas(struct nlmsghdr) char buf[BUF_LEN];
 	struct filling f = { sd, t };
-	struct nlmsghdr *nlh = request(buf, t, ino, ++sd->seq);
-	ssize_t n;
-	int r;
+	struct sockdiag_request body;
+	struct netlink_question q = { .type = SOCK_DIAG_BY_FAMILY, .flags = ino ? 0 : NLM_F_DUMP, .body = &body };
 
-	if (mnl_socket_sendto(sd->nl, nlh, nlh->nlmsg_len) < 0)
-		return -errno;
-	do {
-		n = mnl_socket_recvfrom(sd->nl, buf, sizeof(buf));
-		if (n < 0)
-			return -errno;
-		r = mnl_cb_run(buf, (size_t)n, sd->seq, mnl_socket_get_portid(sd->nl), on_message, &f);
-	} while (!ino && r > MNL_CB_STOP);
-	return r < 0 ? -errno : 0;
+	q.len = sockdiag_request(&body, t->family, t->proto, ino);
+	return netlink_ask(&sd->nl, &q, on_message, &f);
 }
 
 static int table_load(struct sockdiag *sd, struct table *t)

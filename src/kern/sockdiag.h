@@ -57,11 +57,8 @@ struct sockdiag_packet {
 	uint32_t ifindex;
 };
 
-/*
- * nl_fd: a NETLINK_SOCK_DIAG socket of the network namespace to look into (kept
- * and closed by sockdiag_free()), or -1 for our own. NULL with a trail if there is none to be had.
- */
-struct sockdiag *sockdiag_new(struct arena *a, int nl_fd);
+/* Of our own network namespace. NULL with a trail if the kernel cannot be asked. */
+struct sockdiag *sockdiag_new(struct arena *a);
 void sockdiag_free(struct sockdiag *sd);
 
 /* 0 and *ret_row (NULL: not in the kernel's table), or -errno with a trail. */

@@ -3,47 +3,37 @@
 #include "kern/sockdiag_rows.h"
 
 #include <arpa/inet.h>
-#include <libmnl/libmnl.h>
-#include <linux/inet_diag.h>
-#include <linux/netlink_diag.h>
-#include <linux/packet_diag.h>
 #include <linux/sock_diag.h>
-#include <linux/unix_diag.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 
+#include "kern/netlink.h"
 #include "kern/sockdiag.h"
 
-void sockdiag_request(struct nlmsghdr *nlh, uint8_t family, uint8_t proto, uint32_t ino)
+size_t sockdiag_request(struct sockdiag_request *q, uint8_t family, uint8_t proto, uint32_t ino)
 {
-	const uint32_t ext = INET_DIAG_SHUTDOWN;
-
-	if (family == AF_UNIX) {
-		struct unix_diag_req *q = mnl_nlmsg_put_extra_header(nlh, sizeof(*q));
-
-		q->sdiag_family = AF_UNIX;
-		q->udiag_states = UINT32_MAX;
-		q->udiag_ino = ino;
-		q->udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_VFS | UDIAG_SHOW_PEER | UDIAG_SHOW_ICONS |
-				UDIAG_SHOW_RQLEN | UDIAG_SHOW_UID;
-		memset(q->udiag_cookie, 0xff, sizeof(q->udiag_cookie)); /* none */
-	} else if (family == AF_NETLINK) {
-		struct netlink_diag_req *q = mnl_nlmsg_put_extra_header(nlh, sizeof(*q));
-
-		q->sdiag_family = AF_NETLINK;
-		q->sdiag_protocol = NDIAG_PROTO_ALL;
-	} else if (family == AF_PACKET) {
-		struct packet_diag_req *q = mnl_nlmsg_put_extra_header(nlh, sizeof(*q));
-
-		q->sdiag_family = AF_PACKET;
-		q->pdiag_show = PACKET_SHOW_INFO;
-	} else {
-		struct inet_diag_req_v2 *q = mnl_nlmsg_put_extra_header(nlh, sizeof(*q));
-
-		q->sdiag_family = family;
-		q->sdiag_protocol = proto;
-		q->idiag_ext = (uint8_t)(1U << (ext - 1));
-		q->idiag_states = UINT32_MAX;
+	memset(q, 0, sizeof(*q));
+	switch (family) {
+	case AF_UNIX:
+		q->unix_req = (struct unix_diag_req){
+			.sdiag_family = AF_UNIX, .udiag_states = UINT32_MAX, .udiag_ino = ino,
+			.udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_VFS | UDIAG_SHOW_PEER | UDIAG_SHOW_ICONS |
+				      UDIAG_SHOW_RQLEN | UDIAG_SHOW_UID,
+			.udiag_cookie = { UINT32_MAX, UINT32_MAX }, /* none */
+		};
+		return sizeof(q->unix_req);
+	case AF_NETLINK:
+		q->netlink = (struct netlink_diag_req){ .sdiag_family = AF_NETLINK, .sdiag_protocol = NDIAG_PROTO_ALL };
+		return sizeof(q->netlink);
+	case AF_PACKET:
+		q->packet = (struct packet_diag_req){ .sdiag_family = AF_PACKET, .pdiag_show = PACKET_SHOW_INFO };
+		return sizeof(q->packet);
+	default:
+		q->inet = (struct inet_diag_req_v2){ .sdiag_family = family, .sdiag_protocol = proto,
+						     .idiag_ext = 1U << (INET_DIAG_SHUTDOWN - 1),
+						     .idiag_states = UINT32_MAX };
+		return sizeof(q->inet);
 	}
 }
 
@@ -64,23 +54,34 @@ size_t sockdiag_row_min(uint8_t family)
 /* Whether the attribute is there and has at least len bytes. */
 static bool has(const struct nlattr *attr, size_t len)
 {
-	return mnl_attr_get_payload_len(attr) >= len;
+	return netlink_attr_len(attr) >= len;
 }
 
-/* mnl_attr_for_each() without its silent narrowing. */
-#define each_attr(attr, nlh, offset)                                                                      \
-	for ((attr) = mnl_nlmsg_get_payload_offset((nlh), (offset));                                      \
-	     mnl_attr_ok((attr), (int)((char *)mnl_nlmsg_get_payload_tail(nlh) - (const char *)(attr))); \
-	     (attr) = mnl_attr_next(attr))
+#define each_attr(attr, m, fixed) \
+	for ((attr) = netlink_attr((m), (fixed), NULL); (attr); (attr) = netlink_attr((m), (fixed), (attr)))
+
+/* What the attribute says, which has at least these bytes. */
+static uint8_t attr_u8(const struct nlattr *attr)
+{
+	return *(const uint8_t *)netlink_attr_data(attr);
+}
+
+static uint32_t attr_u32(const struct nlattr *attr)
+{
+	uint32_t v;
+
+	memcpy(&v, netlink_attr_data(attr), sizeof(v));
+	return v;
+}
 
 static void unix_attr(struct sockdiag_unix *s, const struct nlattr *attr, struct arena *a)
 {
-	const void *data = mnl_attr_get_payload(attr);
+	const void *data = netlink_attr_data(attr);
 	const struct unix_diag_rqlen *rq = data;
 	const struct unix_diag_vfs *vfs = data;
-	size_t len = mnl_attr_get_payload_len(attr);
+	size_t len = netlink_attr_len(attr);
 
-	switch (mnl_attr_get_type(attr)) {
+	switch (netlink_attr_type(attr)) {
 	case UNIX_DIAG_NAME:
 		s->name = arena_memdup(a, data, len);
 		s->name_len = len;
@@ -94,7 +95,7 @@ static void unix_attr(struct sockdiag_unix *s, const struct nlattr *attr, struct
 		break;
 	case UNIX_DIAG_PEER:
 		if (has(attr, sizeof(uint32_t)))
-			s->peer = mnl_attr_get_u32(attr);
+			s->peer = attr_u32(attr);
 		break;
 	case UNIX_DIAG_ICONS:
 		s->pending = arena_memdup(a, data, len);
@@ -108,11 +109,11 @@ static void unix_attr(struct sockdiag_unix *s, const struct nlattr *attr, struct
 		break;
 	case UNIX_DIAG_SHUTDOWN:
 		if (has(attr, 1))
-			s->shutdown = mnl_attr_get_u8(attr);
+			s->shutdown = attr_u8(attr);
 		break;
 	case UNIX_DIAG_UID:
 		if (has(attr, sizeof(uint32_t)))
-			s->uid = mnl_attr_get_u32(attr);
+			s->uid = attr_u32(attr);
 		break;
 	default:
 		break;
@@ -121,7 +122,7 @@ static void unix_attr(struct sockdiag_unix *s, const struct nlattr *attr, struct
 
 static void *unix_row(const struct nlmsghdr *nlh, struct arena *a, uint32_t *ret_ino)
 {
-	const struct unix_diag_msg *m = mnl_nlmsg_get_payload(nlh);
+	const struct unix_diag_msg *m = netlink_data(nlh);
 	struct sockdiag_unix *s = arena_alloc(a, sizeof(*s));
 	const struct nlattr *attr;
 
@@ -135,7 +136,7 @@ static void *unix_row(const struct nlmsghdr *nlh, struct arena *a, uint32_t *ret
 
 static void *inet_row(const struct nlmsghdr *nlh, uint8_t proto, struct arena *a, uint32_t *ret_ino)
 {
-	const struct inet_diag_msg *m = mnl_nlmsg_get_payload(nlh);
+	const struct inet_diag_msg *m = netlink_data(nlh);
 	struct sockdiag_inet *s = arena_alloc(a, sizeof(*s));
 	size_t addr_len = m->idiag_family == AF_INET ? 4 : 16;
 	const struct nlattr *attr;
@@ -153,17 +154,17 @@ static void *inet_row(const struct nlmsghdr *nlh, uint8_t proto, struct arena *a
 	s->rqueue = m->idiag_rqueue;
 	s->wqueue = m->idiag_wqueue;
 	each_attr(attr, nlh, sizeof(*m)) {
-		if (mnl_attr_get_type(attr) == INET_DIAG_SHUTDOWN && has(attr, 1))
-			s->shutdown = mnl_attr_get_u8(attr);
-		else if (mnl_attr_get_type(attr) == INET_DIAG_SKV6ONLY && has(attr, 1))
-			s->v6only = mnl_attr_get_u8(attr) != 0;
+		if (netlink_attr_type(attr) == INET_DIAG_SHUTDOWN && has(attr, 1))
+			s->shutdown = attr_u8(attr);
+		else if (netlink_attr_type(attr) == INET_DIAG_SKV6ONLY && has(attr, 1))
+			s->v6only = attr_u8(attr) != 0;
 	}
 	return s;
 }
 
 static void *netlink_row(const struct nlmsghdr *nlh, struct arena *a, uint32_t *ret_ino)
 {
-	const struct netlink_diag_msg *m = mnl_nlmsg_get_payload(nlh);
+	const struct netlink_diag_msg *m = netlink_data(nlh);
 	struct sockdiag_netlink *s = arena_alloc(a, sizeof(*s));
 
 	*s = (struct sockdiag_netlink){
@@ -176,15 +177,15 @@ static void *netlink_row(const struct nlmsghdr *nlh, struct arena *a, uint32_t *
 
 static void *packet_row(const struct nlmsghdr *nlh, struct arena *a, uint32_t *ret_ino)
 {
-	const struct packet_diag_msg *m = mnl_nlmsg_get_payload(nlh);
+	const struct packet_diag_msg *m = netlink_data(nlh);
 	struct sockdiag_packet *s = arena_alloc(a, sizeof(*s));
 	const struct nlattr *attr;
 
 	*s = (struct sockdiag_packet){ .ino = m->pdiag_ino, .type = m->pdiag_type, .proto = m->pdiag_num };
 	*ret_ino = m->pdiag_ino;
 	each_attr(attr, nlh, sizeof(*m))
-		if (mnl_attr_get_type(attr) == PACKET_DIAG_INFO && has(attr, sizeof(struct packet_diag_info)))
-			s->ifindex = ((const struct packet_diag_info *)mnl_attr_get_payload(attr))->pdi_index;
+		if (netlink_attr_type(attr) == PACKET_DIAG_INFO && has(attr, sizeof(struct packet_diag_info)))
+			s->ifindex = ((const struct packet_diag_info *)netlink_attr_data(attr))->pdi_index;
 	return s;
 }
 

@@ -8,7 +8,6 @@
  */
 #include "kern/sockorphan.h"
 
-#include <libmnl/libmnl.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
@@ -19,7 +18,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUF_LEN = 32768, FOUND_MAX = 65536 };
+#include "kern/netlink.h"
+
+enum { FOUND_MAX = 65536 };
 
 struct found {
 	struct inet_diag_req_v2 *v;
@@ -48,79 +49,61 @@ static bool is_at(const struct inet_diag_msg *m, const struct sockaddr *local)
 
 static int on_message(const struct nlmsghdr *nlh, void *arg)
 {
-	const struct inet_diag_msg *m = mnl_nlmsg_get_payload(nlh);
+	const struct inet_diag_msg *m = netlink_data(nlh);
 	struct found *f = arg;
 
-	if (mnl_nlmsg_get_payload_len(nlh) < sizeof(*m) || m->idiag_inode || !is_at(m, f->local) || f->n == FOUND_MAX)
-		return MNL_CB_OK;
+	if (netlink_len(nlh) < sizeof(*m) || m->idiag_inode || !is_at(m, f->local) || f->n == FOUND_MAX)
+		return 0;
 	if (f->n == f->cap) {
 		size_t cap = f->cap ? 2 * f->cap : 16;
 		void *more = realloc(f->v, cap * sizeof(*f->v));
 
 		if (!more)
-			return MNL_CB_ERROR;
+			return -ENOMEM;
 		f->v = more;
 		f->cap = cap;
 	}
 	f->v[f->n++] = (struct inet_diag_req_v2){ .sdiag_family = m->idiag_family,
 						  .sdiag_protocol = IPPROTO_TCP,
 						  .id = m->id };
-	return MNL_CB_OK;
+	return 0;
 }
 
-static int talk(struct mnl_socket *nl, uint16_t type, uint16_t flags, const struct inet_diag_req_v2 *req,
-		struct found *f)
-{
-	_Alignas(struct nlmsghdr) char buf[BUF_LEN];
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	int r;
-
-	nlh->nlmsg_type = type;
-	nlh->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags);
-	memcpy(mnl_nlmsg_put_extra_header(nlh, sizeof(*req)), req, sizeof(*req));
-	if (mnl_socket_sendto(nl, nlh, nlh->nlmsg_len) < 0)
-		return -errno;
-	do {
-		ssize_t n = mnl_socket_recvfrom(nl, buf, sizeof(buf));
-		if (n < 0)
-			return -errno;
-		r = mnl_cb_run(buf, (size_t)n, 0, mnl_socket_get_portid(nl), f ? on_message : NULL, f);
-	} while (r > MNL_CB_STOP);
-	return r < 0 ? -errno : 0;
-}
-
-static int list(struct mnl_socket *nl, uint8_t family, struct found *f)
+static int list(struct netlink *nl, uint8_t family, struct found *f)
 {
 	const uint32_t live = 1u << TCP_LISTEN | 1u << TCP_CLOSE;
 	struct inet_diag_req_v2 req = { .sdiag_family = family,
 					.sdiag_protocol = IPPROTO_TCP,
 					.idiag_states = 0xfffu & ~live };
+	const struct netlink_question q = { SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, &req, sizeof(req) };
 
 	/* the port is at the same place in both families */
 	req.id.idiag_sport = ((const struct sockaddr_in *)f->local)->sin_port;
-	return talk(nl, SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, &req, f);
+	return netlink_ask(nl, &q, on_message, f);
 }
 
 int sockorphan_end(const struct sockaddr *local)
 {
-	struct mnl_socket *nl = mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);
 	struct found f = { .local = local };
-	int r, ended = 0;
+	struct netlink nl;
+	int r = netlink_open(&nl, NETLINK_SOCK_DIAG), ended = 0;
 
-	if (!nl)
-		return err_set(errno, "open a NETLINK_SOCK_DIAG socket");
-	r = list(nl, AF_INET, &f);
+	if (r < 0)
+		return err_set(-r, "open a NETLINK_SOCK_DIAG socket");
+	r = list(&nl, AF_INET, &f);
 	if (!r || r == -ENOENT)
-		r = list(nl, AF_INET6, &f);
+		r = list(&nl, AF_INET6, &f);
 	if (r == -ENOENT)
 		r = 0;
 	for (size_t i = 0; !r && i < f.n; i++) {
-		r = talk(nl, SOCK_DESTROY, NLM_F_ACK, &f.v[i], NULL);
+		const struct netlink_question q = { SOCK_DESTROY, NLM_F_ACK, &f.v[i], sizeof(f.v[i]) };
+
+		r = netlink_ask(&nl, &q, NULL, NULL);
 		ended += !r;
 		if (r == -ENOENT) /* it ended by itself */
 			r = 0;
 	}
 	free(f.v);
-	mnl_socket_close(nl);
+	netlink_close(&nl);
 	return r < 0 ? err_set(-r, "end the remains of TCP connections") : ended;
 }

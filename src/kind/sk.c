@@ -56,7 +56,7 @@ struct sk_dump *sk_dump_get(struct dumping *d)
 		dumping_undo(d, free_diag, s);
 	}
 	if (!s->sd)
-		s->sd = sockdiag_new(d->a, -1);
+		s->sd = sockdiag_new(d->a);
 	return s->sd ? s : NULL;
 }
 

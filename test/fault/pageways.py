@@ -167,7 +167,7 @@ def built_without_liburing():
                           '-Wall', '-Wextra', '-Werror', '-c', '-o', new[-1], path]))
     check(new, 'nothing knows liburing')
     more = glob.glob(f'{gen}/proto/*.o') + [f'{box.BUILD}/pie/blob.embed.o']
-    box.must(box.run(['gcc', '-o', 'thaw', *old, *new, *more, '-lprotobuf-c', '-lmnl', '-ljson-c', '-pthread']))
+    box.must(box.run(['gcc', '-o', 'thaw', *old, *new, *more, '-lprotobuf-c', '-ljson-c', '-pthread']))
     return os.path.abspath('thaw')
 
 

@@ -325,7 +325,7 @@ static void unix_sockets_are_told(void **state)
 	struct sockaddr_un addr = { .sun_family = AF_UNIX, .sun_path = "\0thaw\0\1test" };
 	socklen_t len = offsetof(struct sockaddr_un, sun_path) + 11;
 	int pair[2], srv = socket(AF_UNIX, SOCK_SEQPACKET, 0), cli = socket(AF_UNIX, SOCK_SEQPACKET, 0), late;
-	struct sockdiag *sd = sockdiag_new(x->a, -1);
+	struct sockdiag *sd = sockdiag_new(x->a);
 	const struct sockdiag_unix *s;
 
 	assert_non_null(sd);
@@ -373,7 +373,7 @@ static void inet_sockets_are_told(void **state)
 	struct sockaddr_in any = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int tcp = socket(AF_INET, SOCK_STREAM, 0), udp = socket(AF_INET, SOCK_DGRAM, 0),
 	    idle = socket(AF_INET, SOCK_STREAM, 0), nl = socket(AF_NETLINK, SOCK_RAW, 0);
-	struct sockdiag *sd = sockdiag_new(x->a, -1);
+	struct sockdiag *sd = sockdiag_new(x->a);
 	const struct sockdiag_netlink *n;
 	const struct sockdiag_packet *pk;
 	const struct sockdiag_inet *s;

@@ -9,7 +9,8 @@ SAN_OBJ    := $(patsubst $(B)/%.o,$(B)/asan/%.o,$(filter-out $(B)/cli/main.o,$(O
 UNIT       := $(patsubst test/unit/%.c,$(B)/asan/unit/%,$(wildcard test/unit/test_*.c))
 GOLDEN     := $(B)/asan/unit/test_golden
 KIND       := $(patsubst test/kind/%.c,$(B)/test/kind/%,$(wildcard test/kind/*.c))
-FAULT      := $(patsubst test/fault/%.c,$(B)/test/fault/%,$(wildcard test/fault/*.c))
+SABOTAGE   := $(B)/test/fault/sabotage.so
+FAULT      := $(patsubst test/fault/%.c,$(B)/test/fault/%,$(filter-out %/sabotage.c,$(wildcard test/fault/*.c))) $(SABOTAGE)
 REAL       := $(patsubst test/real/%.c,$(B)/test/real/%,$(wildcard test/real/*.c))
 SUBJECT    := $(B)/test/golden/subject
 BENCH      := $(B)/bench/subject $(B)/bench/ceiling
@@ -94,6 +95,10 @@ $(B)/test/%: test/%.c
 $(B)/test/gpu/calls: test/gpu/calls.c $(STUB)
 	@mkdir -p $(@D)
 	$(CC) $(TEST_FLAGS) -Wl,-z,now -o $@ $< $(STUB)
+# preloaded into thaw
+$(SABOTAGE): test/fault/sabotage.c
+	@mkdir -p $(@D)
+	$(CC) $(TEST_FLAGS) -shared -fPIC -o $@ $<
 # NVIDIA's driver, imitated; static thread-local variables, as LeakSanitizer crashes in a loaded library's others
 $(STUB): $(wildcard test/stub/*.c test/stub/*.h)
 	@mkdir -p $(@D)

@@ -22,6 +22,7 @@ struct dthread {
 	uint8_t *xsave;
 	size_t xsave_len;
 	bool in_blob;                 /* its registers are ours at the moment */
+	bool sent;                    /* to the blob, and counted there */
 	bool running;                 /* and it was let go with them */
 	int lost;                     /* -errno: it could not be put back */
 	const char *why;              /* with this trail */
@@ -37,12 +38,14 @@ struct dtask {
 	struct dump_task *t;
 	struct dthread *threads;
 	struct ledge ledge;   /* where its leader makes calls for us */
+	struct ledge mapping; /* where it has made the one that maps the blob */
 	uint64_t blob_va;     /* the blob's mapping in it, 0: none */
 	uint64_t blob_len;
 	void *map;            /* the same memory in the engine */
 	struct prog_space space; /* all of it */
 	struct pie_board *board;
 	void **asked;         /* by kind_tasks[] index: what ask() returned */
+	bool unclean;         /* leftover.c: something had to stay in it */
 	bool flags_later;     /* outside.c: those of its mappings are read beside what follows */
 	uint64_t ns[PROC_NSES]; /* where it lives, by inode number */
 	struct track track;
@@ -93,6 +96,8 @@ struct crew *hands_crew(struct dump *d, hand_thread_fn *fn);
 
 /* outside.c: has /proc read, for all that facts.c has listed: status, mappings, namespaces. */
 struct crew *outside_look(struct dump *d);
+/* ... or once more for this task, which is not what it was. */
+int outside_look_again(struct dump *d, struct dtask *k, struct arena *a) must_check;
 /* ... and what takes longest goes on being read: until it is waited for, or not wanted any more. */
 void outside_look_on(struct dump *d);
 int outside_seen(struct dump *d) must_check;
@@ -100,6 +105,10 @@ void outside_cancel(struct dump *d);
 
 /* facts.c: tasks, threads, registers, mappings as the kernel shows them. */
 int facts_collect(struct dump *d) must_check;
+/* What of this is seen before anything is refused; what a killed thaw has left is gone then (leftover.h). */
+int facts_see(struct dump *d) must_check;
+/* What ptrace shows of a thread. */
+int facts_held(struct dump *d, struct dthread *th, struct arena *a) must_check;
 /* A thread's registers as an image holds them. */
 int facts_registers(const struct dump *d, const struct dthread *k, struct arena *a) must_check;
 /* Before the tree goes on: calls that our stop has ended with EINTR start again. */
@@ -118,6 +127,8 @@ int remote_enter(struct dtask *k, struct arena *a) must_check;
 void remote_room(struct dthread *th, struct arena *a);
 int remote_start(struct dthread *th) must_check;
 int remote_put_back(struct dump *d) must_check;
+/* Unmaps what does not belong into it; its blob is not there. */
+int remote_unmap(struct dtask *k, uint64_t va, uint64_t len) must_check;
 /* A new userfaultfd of the task's memory, as our descriptor; its blob must not run. Leave afterwards. */
 int remote_userfaultfd(struct dtask *k) must_check;
 /* Puts every thread of all tasks back and takes the blobs out; safe at any time, repeatedly. */

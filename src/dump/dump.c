@@ -20,6 +20,7 @@
 #include "dump/ending.h"
 #include "dump/gpu_dump.h"
 #include "dump/inventory.h"
+#include "dump/leftover.h"
 #include "kind/shmem.h"
 
 static int checked(int err)
@@ -337,6 +338,9 @@ int dump_run(const struct opts *o)
 	if (!job.ledger)
 		return -ENOMEM;
 	err = guard_run(run, &job, true);
+	if (err != -ECHILD)
+		return err;
 	/* the engine was killed, whose undos would have done it */
-	return err == -ECHILD ? gpu_rescue_orphans(job.ledger, err) : err;
+	err = leftover_visit(o, o->tree, err);
+	return gpu_rescue_orphans(job.ledger, err);
 }

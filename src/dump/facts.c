@@ -9,6 +9,7 @@
 #include "arch/x86_64/regs.h"
 #include "base/cleanup.h"
 #include "dump/dt.h"
+#include "dump/leftover.h"
 #include "kern/kcmp.h"
 #include "kern/pidfd.h"
 
@@ -37,8 +38,7 @@ static bool signals_wait(const struct proc_status *s)
 	return (s->sig_pnd | s->shd_pnd) & ~s->sig_blk;
 }
 
-/* What ptrace shows of a thread. */
-static int thread_held(struct dump *d, struct dthread *k, struct arena *a)
+int facts_held(struct dump *d, struct dthread *k, struct arena *a)
 {
 	struct dump_thread *th = k->th;
 	uint8_t raw[PTRACE_XSAVE_MAX];
@@ -259,7 +259,7 @@ static int task_facts(struct dump *d, size_t i)
 static int read_all(struct dump *d)
 {
 	struct crew *crew = outside_look(d);
-	int err = hands_threads(d, thread_held);
+	int err = hands_threads(d, facts_held);
 
 	if (err < 0) {
 		crew_cancel(crew);
@@ -267,8 +267,19 @@ static int read_all(struct dump *d)
 	}
 	err = crew_finish(crew);
 	if (err >= 0)
+		err = leftover_clear(d);
+	if (err >= 0)
 		outside_look_on(d);
 	return err;
+}
+
+int facts_see(struct dump *d)
+{
+	int err = xsave_layout_read(&d->xsave);
+
+	if (err >= 0)
+		err = enlist_all(d);
+	return err < 0 ? err : read_all(d);
 }
 
 int facts_collect(struct dump *d)
@@ -278,11 +289,7 @@ int facts_collect(struct dump *d)
 	if (err >= 0)
 		err = namespaces_init(d);
 	if (err >= 0)
-		err = xsave_layout_read(&d->xsave);
-	if (err >= 0)
-		err = enlist_all(d);
-	if (err >= 0)
-		err = read_all(d);
+		err = facts_see(d);
 	for (size_t i = 0; err >= 0 && i < d->kinds.ntasks; i++)
 		err = task_facts(d, i);
 	for (size_t i = 0; err >= 0 && i < d->hands.n_threads; i++)

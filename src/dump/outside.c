@@ -63,6 +63,20 @@ static int see(void *ctx, size_t i, struct arena *a)
 	return err_ctx(err, "task %d (%s)", t->pid, t->stat.comm);
 }
 
+static enum maps_want wanted(const struct dump *d, const struct dtask *k)
+{
+	return d->memory_only || k->flags_later ? MAPS_PLAIN : MAPS_FLAGS;
+}
+
+int outside_look_again(struct dump *d, struct dtask *k, struct arena *a)
+{
+	int err = see_task(k, wanted(d, k), a);
+
+	for (size_t i = 1; err >= 0 && i < k->t->nthreads; i++)
+		err = proc_status_read(k->t->proc_fd, k->t->threads[i].tid, a, &k->t->threads[i].status);
+	return err;
+}
+
 struct crew *outside_look(struct dump *d)
 {
 	size_t n = 0;
@@ -73,7 +87,7 @@ struct crew *outside_look(struct dump *d)
 		struct dtask *k = &d->tasks[i];
 
 		k->flags_later = flags_later(d, k->t);
-		all[n++] = (struct sight){ .k = k, .want = d->memory_only || k->flags_later ? MAPS_PLAIN : MAPS_FLAGS };
+		all[n++] = (struct sight){ .k = k, .want = wanted(d, k) };
 	}
 	for (size_t i = 0; i < d->kinds.ntasks; i++)
 		for (size_t j = 1; j < d->kinds.tasks[i].nthreads; j++)

@@ -97,23 +97,24 @@ static int advise(const struct prefault *p)
 {
 	const uint64_t args[6] = { p->start_va, p->len, MADV_HUGEPAGE };
 	struct user_regs_struct home = { 0 }, after = { 0 };
-	uint64_t mask = 0, vdso_va = 0, vdso_len = 0;
+	uint64_t vdso_va = 0, vdso_len = 0;
 	pid_t tid = p->task->tids[0];
+	struct ledge_way way = { .home = &home };
 	struct ledge ledge;
 	int err = find_vdso(p->task->proc_fd, &vdso_va, &vdso_len), err2;
 
 	if (err >= 0)
 		err = ptrace_get_regs(tid, &home);
 	if (err >= 0)
-		err = ptrace_get_sigmask(tid, &mask);
+		err = ptrace_get_sigmask(tid, &way.mask);
 	if (err >= 0)
-		err = ledge_put(p->task->proc_fd, vdso_va, vdso_len, &home, mask, &ledge);
+		err = ledge_put(p->task->proc_fd, vdso_va, vdso_len, &way, &ledge);
 	if (err < 0)
 		return err;
 	err = ptrace_call(tid, &home, ledge.call_va, SYS_madvise, args, trace_now_ns() + PATIENCE_NS, &after);
 	if (err >= 0 && after.rax)
 		err = err_set((int)-after.rax, "advise huge pages");
-	err2 = ptrace_set_sigmask(tid, mask);
+	err2 = ptrace_set_sigmask(tid, way.mask);
 	if (err2 >= 0)
 		err2 = ptrace_set_regs(tid, &home);
 	if (err2 >= 0)

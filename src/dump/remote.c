@@ -56,15 +56,17 @@ static int remote_syscall(struct dtask *k, long nr, const uint64_t a[6], int64_t
 	return err_ctx(err, "remote system call");
 }
 
-/* A ledge for the leader, which is to go home to where it is now. put: one of ledge.h's. */
-static int put_ledge(struct dtask *k, __typeof__(ledge_put) *put, struct ledge *ret)
+/* A ledge for the leader, which is to go home to where it is now. */
+static int put_ledge(struct dtask *k, enum ledge_undo undo, struct ledge *ret)
 {
+	const struct ledge_way way = { .home = &k->threads[0].regs, .mask = k->t->threads[0].sigmask, .undo = undo,
+				       .len = k->blob_len };
+
 	for (size_t i = 0; i < k->t->nmaps; i++) {
 		const struct map *m = &k->t->maps[i];
 
 		if (!strcmp(m->name, "[vdso]"))
-			return put(k->t->proc_fd, m->start_va, m->end_va - m->start_va, &k->threads[0].regs,
-				   k->t->threads[0].sigmask, ret);
+			return ledge_put(k->t->proc_fd, m->start_va, m->end_va - m->start_va, &way, ret);
 	}
 	return err_say(ENOTSUP, "it has no vdso");
 }
@@ -87,15 +89,16 @@ static int map_here(struct dtask *k)
 	return 0;
 }
 
-/* One call on a ledge that closes again what it opens, should we be killed. */
-static int open_remotely(struct dtask *k, long nr, const uint64_t a[6], struct ledge *opening, int64_t *ret)
+/* One call on a ledge of its own, where what it gives is undone should we be killed. */
+static int open_remotely(struct dtask *k, long nr, const uint64_t a[6], enum ledge_undo undo, struct ledge *own,
+			 int64_t *ret)
 {
 	struct ledge usual = k->ledge;
-	int err = put_ledge(k, ledge_put_opening, opening);
+	int err = put_ledge(k, undo, own);
 
 	if (err < 0)
 		return err;
-	k->ledge = *opening;
+	k->ledge = *own;
 	err = remote_syscall(k, nr, a, ret);
 	k->ledge = usual;
 	return err;
@@ -108,10 +111,10 @@ int remote_userfaultfd(struct dtask *k)
 	struct ledge opening = { .mem_fd = -1 };
 	int64_t tfd = -1, ret = 0;
 	auto_close int fd = -1;
-	int err = k->ledge.call_va ? 0 : put_ledge(k, ledge_put, &k->ledge), err2;
+	int err = k->ledge.call_va ? 0 : put_ledge(k, LEDGE_KEEP, &k->ledge), err2;
 
 	if (err >= 0)
-		err = open_remotely(k, SYS_userfaultfd, flags, &opening, &tfd);
+		err = open_remotely(k, SYS_userfaultfd, flags, LEDGE_CLOSE, &opening, &tfd);
 	if (err < 0)
 		return err;
 	fd = err = tfd < 0 ? err_set((int)-tfd, "userfaultfd()") : pidfd_fetch(k->t->pidfd, (int)tfd);
@@ -126,15 +129,15 @@ int remote_enter(struct dtask *k, struct arena *a)
 {
 	size_t blob_len = (size_t)(pie_blob_end - pie_blob);
 	int64_t va;
-	int err = put_ledge(k, ledge_put, &k->ledge);
+	int err = put_ledge(k, LEDGE_KEEP, &k->ledge);
 
 	if (err < 0)
 		return err;
 	k->blob_len = (PER_TASK + k->t->nthreads * PER_THREAD + 4095) & ~UINT64_C(4095);
-	err = remote_syscall(k, SYS_mmap,
-			     (uint64_t[6]){ 0, k->blob_len, PROT_READ | PROT_WRITE | PROT_EXEC,
-					    MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, (uint64_t)-1, 0 },
-			     &va);
+	err = open_remotely(k, SYS_mmap,
+			    (uint64_t[6]){ 0, k->blob_len, PROT_READ | PROT_WRITE | PROT_EXEC,
+					   MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, (uint64_t)-1, 0 },
+			    LEDGE_UNMAP, &k->mapping, &va);
 	if (err < 0)
 		return err;
 	if (va < 0)
@@ -145,7 +148,7 @@ int remote_enter(struct dtask *k, struct arena *a)
 		err = prog_space_init(&k->space, a, k->map, k->blob_va, k->blob_len);
 	if (err < 0)
 		return err;
-	memcpy(prog_alloc(&k->space, blob_len, NULL), pie_blob, blob_len);
+	blob_copy(prog_alloc(&k->space, blob_len, NULL), k->blob_len);
 	k->board = prog_alloc(&k->space, sizeof(*k->board) + sizeof(struct pie_task), NULL);
 	k->board->engine_pid = getpid();
 	k->board->dump = 1;
@@ -166,6 +169,11 @@ void remote_room(struct dthread *th, struct arena *a)
 	prog_alloc(&th->space, STACK, &th->stack_va);
 }
 
+static struct pie_head *head_of(const struct dtask *k)
+{
+	return k->map;
+}
+
 int remote_start(struct dthread *th)
 {
 	const struct dtask *k = th->task;
@@ -182,13 +190,16 @@ int remote_start(struct dthread *th)
 	regs.rax = 0;
 	regs.orig_rax = (uint64_t)-1;
 	regs.eflags &= ~UINT64_C(0x400); /* the direction flag: C code wants it clear */
-	th->in_blob = true;
+	__atomic_add_fetch(&head_of(k)->sent, 1, __ATOMIC_ACQ_REL);
+	th->sent = th->in_blob = true;
 	err = ptrace_set_regs(th->th->tid, &regs);
 	if (err >= 0)
 		err = ptrace_set_sigmask(th->th->tid, ~UINT64_C(0));
 	if (err >= 0)
 		err = ptrace_cont(th->th->tid, 0);
 	th->running = err >= 0;
+	if (th->running && th == k->threads)
+		ledge_take(&th->task->mapping);
 	return err;
 }
 
@@ -207,6 +218,9 @@ static int put_back(struct dthread *th)
 	if (err >= 0)
 		err = ptrace_set_regs(tid, &th->regs);
 	th->in_blob = err < 0;
+	if (th->sent && !th->in_blob)
+		__atomic_add_fetch(&head_of(th->task)->gone, 1, __ATOMIC_ACQ_REL);
+	th->sent = th->sent && th->in_blob;
 	return err;
 }
 
@@ -244,20 +258,40 @@ int remote_put_back(struct dump *d)
 	return err;
 }
 
-static int unmap_blob(struct dtask *k)
+static int unmap(struct dtask *k, uint64_t va, uint64_t len)
 {
 	struct dthread *leader = &k->threads[0];
 	int64_t ret = 0;
-	int err = remote_syscall(k, SYS_munmap, (uint64_t[6]){ k->blob_va, k->blob_len }, &ret), err2;
+	int err = remote_syscall(k, SYS_munmap, (uint64_t[6]){ va, len }, &ret), err2;
 
 	if (err >= 0 && ret < 0)
 		err = err_set((int)-ret, "unmap the blob");
-	if (err >= 0)
-		k->blob_va = 0;
 	if (leader->running)
 		(void)!ptrace_interrupt(k->t->pid);
 	err2 = put_back(leader);
 	return err < 0 ? err : err2;
+}
+
+static int unmap_blob(struct dtask *k)
+{
+	int err = unmap(k, k->blob_va, k->blob_len);
+
+	if (err >= 0)
+		k->blob_va = 0;
+	return err;
+}
+
+int remote_unmap(struct dtask *k, uint64_t va, uint64_t len)
+{
+	int err = put_ledge(k, LEDGE_KEEP, &k->ledge);
+
+	if (err < 0)
+		return err;
+	err = unmap(k, va, len);
+	if (!k->threads[0].in_blob)
+		ledge_take(&k->ledge);
+	k->ledge = (struct ledge){ .mem_fd = -1 };
+	return err;
 }
 
 /* A thread that does not come back needs the blob: it goes home by its frame, once the engine is gone. */
@@ -276,8 +310,10 @@ static int leave(struct dump *d, struct dtask *k, struct arena *a)
 	(void)d, (void)a;
 	if (err < 0)
 		log_warn("task %d (%s): %s", k->t->pid, k->t->stat.comm, err_text());
-	if (k->ledge.call_va && !k->threads[0].in_blob)
+	if (k->ledge.call_va && !k->threads[0].in_blob) {
+		ledge_take(&k->mapping);
 		ledge_take(&k->ledge);
+	}
 	return 0;
 }
 

@@ -16,6 +16,7 @@ struct pie_ctx {
 /* entry.S */
 long pie_clone(const void *args, size_t len, uint64_t stack_top, void (*fn)(void *), void *arg);
 _Noreturn void pie_sigreturn(uint64_t frame_va);
+extern struct pie_head pie_entry __attribute__((visibility("hidden"))); /* the blob begins with it */
 
 /* op_sync.c */
 void pie_ring(struct pie_board *b);

@@ -152,4 +152,5 @@ void op_park(struct pie_ctx *c)
 		t = (struct __kernel_timespec){ .tv_nsec = CHECK_NS };
 		sys5(__NR_ppoll, 0, 0, &t, 0, 8);
 	} while (sys2(__NR_kill, b->engine_pid, 0) != -3 /* ESRCH */);
+	__atomic_add_fetch(&pie_entry.gone, 1, __ATOMIC_ACQ_REL);
 }

@@ -181,6 +181,17 @@ struct pie_board {
 	struct pie_task task[];
 };
 
+/* How the blob begins: whoever finds one in a task whose thaw was killed knows it by the mark (dump/leftover.h). */
+struct pie_head {
+	uint8_t jump[2]; /* over the rest */
+	char mark[14];
+	uint64_t len; /* the engine says how much memory is thaw's, from here on */
+	/* Threads of a dump's target that were sent here, and that have left. One may be elsewhere and come back: in a
+	 * handler, if the engine was killed just before it could block its signals. */
+	uint32_t sent, gone;
+};
+_Static_assert(sizeof(struct pie_head) == 32, "entry.S jumps over it");
+
 /* Offset 0 of the blob: entered with these in registers, on a fresh stack, all signals blocked. */
 typedef void pie_entry_fn(struct pie_board *board, uint32_t task, struct prog_rec *start);
 

@@ -5,7 +5,7 @@
  * All threads stand at the commit. The leaders are stopped under ptrace first;
  * then one store releases everybody, and that store is the restore: a thaw that
  * is killed before it leaves nothing, one that is killed after it leaves a tree
- * that runs (at worst with the hole still mapped). Then every task goes home (home.h); a tree
+ * that runs (at worst with the hole still mapped: dump/leftover.h). Then every task goes home (home.h); a tree
  * of many is shared out among several tracers.
  *
  * One thread of a CUDA process goes before the commit (gpu_restore.h): it only gets its signals back here.
@@ -172,8 +172,12 @@ int finish_release(struct restore *r)
 	if (err >= 0) {
 		guard_too_late();
 		commit(r);
+		if (r->unclean)
+			*r->unclean = r->root;
 		/* from here on nothing can be taken back: what fails is said, the tree lives */
 		err = tracers_run(crew, home_share, &f);
+		if (r->unclean)
+			*r->unclean = 0;
 		prctl(PR_SET_CHILD_SUBREAPER, 0);
 	}
 	tracers_end(crew);

@@ -101,10 +101,11 @@ static struct ledge make_ledge(const struct home *h)
 {
 	const struct restore *r = h->r;
 	struct ledge l = { .call_va = r->lay.hole_va + blob_syscall_off(), .mem_fd = -1 };
+	const struct ledge_way way = { .home = &h->regs, .mask = h->mask };
 	uint64_t vdso_va = vdso_place_va(r, h->k->t);
 	auto_close int proc_fd = vdso_va ? proc_open(h->k->pid) : -1;
 
-	if (proc_fd >= 0 && ledge_put(proc_fd, vdso_va, r->lay.vdso_len, &h->regs, h->mask, &l) < 0)
+	if (proc_fd >= 0 && ledge_put(proc_fd, vdso_va, r->lay.vdso_len, &way, &l) < 0)
 		log_debug("task %d: %s", h->k->pid, err_text());
 	return l;
 }

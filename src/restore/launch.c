@@ -55,7 +55,6 @@ static int map_space(struct restore *r)
 int launch_space(struct restore *r)
 {
 	size_t blob_len = (size_t)(pie_blob_end - pie_blob);
-	void *blob;
 	int err = map_space(r);
 
 	if (err >= 0)
@@ -63,8 +62,8 @@ int launch_space(struct restore *r)
 	if (err < 0)
 		return err;
 	r->kinds.space = &r->space;
-	blob = prog_alloc(&r->space, blob_len, NULL);
-	memcpy(blob, pie_blob, blob_len);
+	/* what follows is moved or unmapped before the commit, or is only reserved */
+	blob_copy(prog_alloc(&r->space, blob_len, NULL), r->lay.space_len + r->lay.scratch_len);
 	r->board = prog_alloc(&r->space, sizeof(*r->board) + r->tree.n * sizeof(struct pie_task), NULL);
 	r->board->engine_pid = getpid();
 	r->board->root_parent = r->kinds.opts->restore_sibling ? getppid() : getpid();

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 #include "base/cleanup.h"
@@ -19,6 +20,7 @@
 #include "base/script.h"
 #include "base/stage.h"
 #include "base/trace.h"
+#include "dump/leftover.h"
 #include "kind/shmem.h"
 #include "page/shmem_fill.h"
 #include "restore/gpu_restore.h"
@@ -305,12 +307,20 @@ static int wait_for_root(const struct restore *r, int *ret_status)
 	return pid < 0 ? err_set(errno, "wait for task %d", r->root) : 0;
 }
 
+struct job { /* in memory that the engine shares with who waits for it */
+	struct opts opts;
+	volatile pid_t unclean; /* as in struct restore */
+};
+
 static int run(void *arg)
 {
-	const struct opts *o = arg;
+	struct job *job = arg;
+	const struct opts *o = &job->opts;
 	struct restore *r = restore_new(o);
-	int status = 0, err = stage_run_all(stages, ARRAY_LEN(stages), r);
+	int status = 0, err;
 
+	r->unclean = &job->unclean;
+	err = stage_run_all(stages, ARRAY_LEN(stages), r);
 	if (err < 0)
 		return err;
 	stats_write(r);
@@ -323,10 +333,16 @@ static int run(void *arg)
 
 int restore_run(const struct opts *o, int *ret_status)
 {
-	struct opts copy = *o;
-	/* a sibling of thaw must be made by thaw itself, not by a child of it */
-	int status = o->restore_sibling ? run(&copy) : guard_run(run, &copy, o->restore_detached && !o->shell_job);
+	struct job *job = mmap(NULL, sizeof(*job), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int status;
 
+	if (job == MAP_FAILED)
+		return err_set(errno, "share memory with the engine's process");
+	job->opts = *o; /* a sibling of thaw must be made by thaw itself, not by a child of it: */
+	status = o->restore_sibling ? run(job) : guard_run(run, job, o->restore_detached && !o->shell_job);
+	if (status == -ECHILD && job->unclean)
+		status = leftover_visit(o, job->unclean, status);
+	munmap(job, sizeof(*job));
 	if (status < 0)
 		return status;
 	*ret_status = status;

@@ -42,6 +42,7 @@ struct restore {
 	/* the vdso of the image: kept (moved there) or bridged */
 	struct rvdso *vdso;     /* by task index in snap */
 	pid_t root;             /* the root task once it exists, else 0 */
+	volatile pid_t *unclean; /* for who waits for us: the root while it runs with something of ours; or NULL */
 	uint64_t start_ns, forked_ns;
 	int64_t clock_ahead_ns; /* what the tasks' monotonic clock is ahead of ours */
 	struct rgpu *gpu;       /* gpu_restore.h */

@@ -24,6 +24,8 @@
 
 #include "pie/blob.h"
 
+struct pie_head pie_entry; /* as entry.S has it */
+
 enum { CAME_THROUGH = 42, LEFT = 1 };
 
 struct shared {

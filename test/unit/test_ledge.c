@@ -96,13 +96,14 @@ static void send_and_vanish(pid_t pid, int proc)
 {
 	struct user_regs_struct regs, away;
 	size_t vdso_len;
-	uint64_t vdso_va = (uint64_t)vdso_own(&vdso_len), mask;
+	uint64_t vdso_va = (uint64_t)vdso_own(&vdso_len);
+	struct ledge_way way = { .home = &regs };
 	struct ledge l;
 
 	stop(pid);
 	assert_int_equal(ptrace_get_regs(pid, &regs), 0);
-	assert_int_equal(ptrace_get_sigmask(pid, &mask), 0);
-	assert_int_equal(ledge_put(proc, vdso_va, vdso_len, &regs, mask, &l), 0);
+	assert_int_equal(ptrace_get_sigmask(pid, &way.mask), 0);
+	assert_int_equal(ledge_put(proc, vdso_va, vdso_len, &way, &l), 0);
 	away = regs;
 	away.rip = l.call_va;
 	away.orig_rax = UINT64_MAX;
@@ -179,18 +180,18 @@ static void a_tracer_that_lives_leaves_no_trace(void **state)
 	size_t vdso_len;
 	const void *vdso = vdso_own(&vdso_len);
 	auto_free uint8_t *now = malloc(vdso_len);
+	struct ledge_way way = { .home = &regs };
 	struct ledge l;
-	uint64_t mask;
 
 	(void)state;
 	stop(pid);
 	assert_int_equal(ptrace_get_regs(pid, &regs), 0);
-	assert_int_equal(ptrace_get_sigmask(pid, &mask), 0);
-	assert_int_equal(ledge_put(proc, (uint64_t)vdso, vdso_len, &regs, mask, &l), 0);
+	assert_int_equal(ptrace_get_sigmask(pid, &way.mask), 0);
+	assert_int_equal(ledge_put(proc, (uint64_t)vdso, vdso_len, &way, &l), 0);
 	assert_int_equal(ptrace_call(pid, &regs, l.call_va, SYS_getpid, args, soon(), &after), 0);
 	assert_int_equal(after.rax, pid);
 	assert_int_equal(after.rip, l.call_va + 2);
-	assert_int_equal(ptrace_set_sigmask(pid, mask), 0);
+	assert_int_equal(ptrace_set_sigmask(pid, way.mask), 0);
 	assert_int_equal(ptrace_set_regs(pid, &regs), 0);
 	ledge_take(&l);
 	assert_int_equal(process_vm_readv(pid, &(struct iovec){ now, vdso_len }, 1,
@@ -201,12 +202,82 @@ static void a_tracer_that_lives_leaves_no_trace(void **state)
 	child_end(pid);
 }
 
+/* Still there: whoever comes next sees that nobody is on it, or where the thread on it is going, and takes it away. */
+static void what_was_left_is_found(void **state)
+{
+	struct shared *s = shared_new();
+	pid_t pid = child_start(spins, s);
+	auto_close int proc = proc_dir(pid);
+	struct user_regs_struct regs, on = { 0 };
+	size_t vdso_len;
+	uint64_t vdso_va = (uint64_t)vdso_own(&vdso_len);
+	struct ledge_way way = { .home = &regs, .undo = LEDGE_UNMAP, .len = 4096 };
+	struct ledge l;
+
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		send_and_vanish(pid, proc);
+	until_more(s);
+	stop(pid);
+	assert_int_equal(ptrace_get_regs(pid, &regs), 0);
+	assert_int_equal(ledge_left(proc, vdso_va, vdso_len, &regs), 0);
+	assert_int_equal(ledge_sweep(proc, vdso_va, vdso_len), 3);
+	assert_int_equal(ledge_sweep(proc, vdso_va, vdso_len), 0);
+	assert_int_equal(ledge_put(proc, vdso_va, vdso_len, &way, &l), 0);
+	on.rip = l.call_va;
+	assert_int_equal(ledge_left(proc, vdso_va, vdso_len, &on), 1);
+	on.rip = l.call_va + LEDGE_LEN - 32; /* the jump */
+	assert_int_equal(ledge_left(proc, vdso_va, vdso_len, &on), 2);
+	assert_int_equal(on.rip, regs.rip);
+	assert_int_equal(on.rdi, regs.rdi);
+	assert_int_equal(on.rax, regs.rax);
+	assert_int_equal(on.r11, regs.r11);
+	ledge_take(&l);
+	assert_int_equal(ledge_sweep(proc, vdso_va, vdso_len), 0);
+	assert_int_equal(ptrace_detach(pid, 0), 0);
+	until_more(s);
+	child_end(pid);
+}
+
+/* The call that maps is undone on the way home: as many pages are mapped as before. */
+static void a_mapping_goes_with_its_tracer(void **state)
+{
+	struct shared *s = shared_new();
+	pid_t pid = child_start(spins, s);
+	auto_close int proc = proc_dir(pid);
+	struct user_regs_struct regs, after;
+	size_t vdso_len;
+	uint64_t vdso_va = (uint64_t)vdso_own(&vdso_len), len = 64 << 20;
+	const uint64_t args[6] = { 0, len, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, (uint64_t)-1, 0 };
+	struct ledge_way way = { .home = &regs, .undo = LEDGE_UNMAP, .len = len };
+	struct ledge l;
+	uint8_t byte;
+
+	(void)state;
+	stop(pid);
+	assert_int_equal(ptrace_get_regs(pid, &regs), 0);
+	assert_int_equal(ptrace_get_sigmask(pid, &way.mask), 0);
+	assert_int_equal(ledge_put(proc, vdso_va, vdso_len, &way, &l), 0);
+	assert_int_equal(ptrace_call(pid, &regs, l.call_va, SYS_mmap, args, soon(), &after), 0);
+	assert_true(after.rax < (uint64_t)-4095);
+	assert_int_equal(process_vm_readv(pid, &(struct iovec){ &byte, 1 }, 1,
+					  &(struct iovec){ (void *)(uintptr_t)after.rax, 1 }, 1, 0), 1);
+	assert_int_equal(ptrace_detach(pid, 0), 0);
+	until_more(s);
+	assert_int_equal(process_vm_readv(pid, &(struct iovec){ &byte, 1 }, 1,
+					  &(struct iovec){ (void *)(uintptr_t)after.rax, 1 }, 1, 0), -1);
+	close(l.mem_fd);
+	child_end(pid);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_running_thread_goes_home),
 		cmocka_unit_test(an_interrupted_call_starts_again),
 		cmocka_unit_test(a_tracer_that_lives_leaves_no_trace),
+		cmocka_unit_test(what_was_left_is_found),
+		cmocka_unit_test(a_mapping_goes_with_its_tracer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,6 +14,21 @@
 
 enum { VDSO_LEN_MAX = 1 << 16, ALIGN = 16 };
 
+/* Where its parts begin. The mask is last, the mark before it. */
+enum {
+	UNDO_AT = 2,
+	MASK_CALL_AT = 26,
+	HOME_AT = 56,             /* from here on there are only moves, and a jump */
+	MOVE_LEN = 10, MOVES = 9, /* movabs $imm64, %reg */
+	JUMP_AT = HOME_AT + MOVES * MOVE_LEN,
+	TARGET_AT = JUMP_AT + 6,
+	MARK_AT = LEDGE_LEN - 16,
+	MASK_AT = LEDGE_LEN - 8,
+};
+_Static_assert(TARGET_AT + 8 <= MARK_AT, "the parts of a ledge fit");
+
+static const char mark[8] = "thaw way";
+
 struct writer {
 	uint8_t *at;
 };
@@ -38,12 +53,40 @@ static void put_u64(struct writer *w, uint64_t v)
 	w->at += sizeof(v);
 }
 
-static void make_code(uint8_t code[LEDGE_LEN], const struct user_regs_struct *home, uint64_t mask, bool opens)
+/* What the call gave is in rax. */
+static void put_undo(struct writer *w, const struct ledge_way *way)
+{
+	if (way->undo == LEDGE_KEEP)
+		return;
+	PUT(w, "\x48\x89\xc7"); /* mov %rax, %rdi */
+	if (way->undo == LEDGE_UNMAP) {
+		PUT(w, "\x48\xbe"); /* movabs $len, %rsi */
+		put_u64(w, way->len);
+	}
+	PUT(w, "\xb8"); /* mov $number, %eax */
+	put_u32(w, way->undo == LEDGE_UNMAP ? SYS_munmap : SYS_close);
+	PUT(w, "\x0f\x05");
+}
+
+static void put_mask_call(struct writer *w, const uint8_t *code)
+{
+	PUT(w, "\xb8"); /* mov $rt_sigprocmask, %eax */
+	put_u32(w, SYS_rt_sigprocmask);
+	PUT(w, "\xbf"); /* mov $SIG_SETMASK, %edi */
+	put_u32(w, SIG_SETMASK);
+	PUT(w, "\x48\x8d\x35"); /* lea mask(%rip), %rsi */
+	put_u32(w, (uint32_t)(code + MASK_AT - (w->at + sizeof(uint32_t))));
+	PUT(w, "\xba\0\0\0\0");	   /* mov $0, %edx */
+	PUT(w, "\x41\xba\x08\0\0\0"); /* mov $8, %r10d */
+	PUT(w, "\x0f\x05");
+}
+
+static void make_code(uint8_t code[LEDGE_LEN], const struct user_regs_struct *home, const struct ledge_way *way)
 {
 	const struct {
-		char mov[3]; /* movabs $imm64, %reg */
+		char mov[3];
 		uint64_t value;
-	} reg[] = {
+	} reg[MOVES] = {
 		{ "\x48\xbf", home->rdi }, { "\x48\xbe", home->rsi }, { "\x48\xba", home->rdx },
 		{ "\x49\xba", home->r10 }, { "\x49\xb8", home->r8 },  { "\x49\xb9", home->r9 },
 		{ "\x48\xb9", home->rcx }, { "\x49\xbb", home->r11 }, { "\x48\xb8", home->rax },
@@ -51,27 +94,38 @@ static void make_code(uint8_t code[LEDGE_LEN], const struct user_regs_struct *ho
 	struct writer w = { code };
 
 	PUT(&w, "\x0f\x05"); /* syscall: the tracer's */
-	if (opens) {
-		PUT(&w, "\x89\xc7\xb8"); /* mov %eax, %edi; mov $close, %eax */
-		put_u32(&w, SYS_close);
-		PUT(&w, "\x0f\x05");
-	}
-	PUT(&w, "\xb8");     /* mov $rt_sigprocmask, %eax */
-	put_u32(&w, SYS_rt_sigprocmask);
-	PUT(&w, "\xbf"); /* mov $SIG_SETMASK, %edi */
-	put_u32(&w, SIG_SETMASK);
-	PUT(&w, "\x48\x8d\x35"); /* lea mask(%rip), %rsi */
-	put_u32(&w, (uint32_t)(code + LEDGE_LEN - sizeof(mask) - (w.at + sizeof(uint32_t))));
-	PUT(&w, "\xba\0\0\0\0");	  /* mov $0, %edx */
-	PUT(&w, "\x41\xba\x08\0\0\0"); /* mov $8, %r10d */
-	PUT(&w, "\x0f\x05");
-	for (size_t i = 0; i < sizeof(reg) / sizeof(*reg); i++) {
+	put_undo(&w, way);
+	memset(w.at, 0x90, (size_t)(code + MASK_CALL_AT - w.at)); /* nop */
+	w.at = code + MASK_CALL_AT;
+	put_mask_call(&w, code);
+	for (size_t i = 0; i < MOVES; i++) {
 		put(&w, reg[i].mov, 2);
 		put_u64(&w, reg[i].value);
 	}
 	PUT(&w, "\xff\x25\0\0\0\0"); /* jmp *0(%rip) */
 	put_u64(&w, home->rip);
-	memcpy(code + LEDGE_LEN - sizeof(mask), &mask, sizeof(mask));
+	memcpy(code + MARK_AT, mark, sizeof(mark));
+	memcpy(code + MASK_AT, &way->mask, sizeof(way->mask));
+}
+
+static uint64_t value_at(const uint8_t *code, size_t at)
+{
+	uint64_t v;
+
+	memcpy(&v, code + at, sizeof(v));
+	return v;
+}
+
+/* What the moves and the jump would do. */
+static void take_home(const uint8_t *code, struct user_regs_struct *regs)
+{
+	__typeof__(&regs->rdi) reg[MOVES] = { &regs->rdi, &regs->rsi, &regs->rdx, &regs->r10, &regs->r8,
+					      &regs->r9,  &regs->rcx, &regs->r11, &regs->rax };
+
+	for (size_t i = 0; i < MOVES; i++)
+		*reg[i] = value_at(code, HOME_AT + i * MOVE_LEN + 2);
+	regs->rip = value_at(code, TARGET_AT);
+	regs->orig_rax = UINT64_MAX; /* in no call */
 }
 
 /*
@@ -88,27 +142,36 @@ static uint64_t find_room(const uint8_t *vdso, uint64_t len)
 	return 0;
 }
 
-static int put_code(int proc_fd, uint64_t vdso_va, uint64_t vdso_len, const struct user_regs_struct *home,
-		    uint64_t mask, bool opens, struct ledge *ret)
+/* Returns its descriptor. */
+static int read_vdso(int proc_fd, uint64_t vdso_va, uint64_t vdso_len, uint8_t bytes[VDSO_LEN_MAX])
 {
 	auto_close int fd = openat(proc_fd, "mem", O_RDWR | O_CLOEXEC);
-	uint8_t vdso[VDSO_LEN_MAX], code[LEDGE_LEN] = { 0 };
-	struct user_regs_struct again = *home;
-	const uint8_t *call;
-	uint64_t at;
 	ssize_t n;
 
 	if (fd < 0)
 		return err_set(errno, "open its memory");
-	if (vdso_len < 4096 || vdso_len > sizeof(vdso))
+	if (vdso_len < 4096 || vdso_len > VDSO_LEN_MAX)
 		return err_say(ENOTSUP, "it has no vdso");
-	n = io_pread(fd, vdso, vdso_len, vdso_va);
+	n = io_pread(fd, bytes, vdso_len, vdso_va);
 	if (n != (ssize_t)vdso_len)
 		return err_set(n < 0 ? (int)-n : EIO, "read its vdso");
+	return take_fd(&fd);
+}
+
+int ledge_put(int proc_fd, uint64_t vdso_va, uint64_t vdso_len, const struct ledge_way *way, struct ledge *ret)
+{
+	uint8_t vdso[VDSO_LEN_MAX], code[LEDGE_LEN] = { 0 };
+	struct user_regs_struct again = *way->home;
+	const uint8_t *call;
+	auto_close int fd = read_vdso(proc_fd, vdso_va, vdso_len, vdso);
+	uint64_t at;
+
+	if (fd < 0)
+		return fd;
 	at = find_room(vdso, vdso_len);
 	/* only the kernel can act on its codes for an interrupted call, and it will not see them again */
 	regs_restart(&again);
-	make_code(code, &again, mask, opens);
+	make_code(code, &again, way);
 	if (at && io_pwrite(fd, code, sizeof(code), vdso_va + at) >= 0) {
 		*ret = (struct ledge){ .call_va = vdso_va + at, .mem_fd = take_fd(&fd) };
 		return 0;
@@ -121,18 +184,6 @@ static int put_code(int proc_fd, uint64_t vdso_va, uint64_t vdso_len, const stru
 	return 0;
 }
 
-int ledge_put(int proc_fd, uint64_t vdso_va, uint64_t vdso_len, const struct user_regs_struct *home, uint64_t mask,
-	      struct ledge *ret)
-{
-	return put_code(proc_fd, vdso_va, vdso_len, home, mask, false, ret);
-}
-
-int ledge_put_opening(int proc_fd, uint64_t vdso_va, uint64_t vdso_len, const struct user_regs_struct *home,
-		      uint64_t mask, struct ledge *ret)
-{
-	return put_code(proc_fd, vdso_va, vdso_len, home, mask, true, ret);
-}
-
 void ledge_take(struct ledge *l)
 {
 	static const uint8_t zeros[LEDGE_LEN];
@@ -142,4 +193,47 @@ void ledge_take(struct ledge *l)
 	(void)!io_pwrite(l->mem_fd, zeros, sizeof(zeros), l->call_va);
 	close(l->mem_fd);
 	l->mem_fd = -1;
+}
+
+static bool is_ledge(const uint8_t *code)
+{
+	return !memcmp(code, "\x0f\x05", 2) && !memcmp(code + MARK_AT, mark, sizeof(mark));
+}
+
+int ledge_left(int proc_fd, uint64_t vdso_va, uint64_t vdso_len, struct user_regs_struct *regs)
+{
+	uint8_t vdso[VDSO_LEN_MAX];
+	auto_close int fd = read_vdso(proc_fd, vdso_va, vdso_len, vdso);
+	uint64_t ip = regs->rip - vdso_va;
+
+	if (fd < 0)
+		return fd;
+	for (uint64_t at = 0; at + LEDGE_LEN <= vdso_len; at += ALIGN) {
+		if (ip < at || ip >= at + LEDGE_LEN || !is_ledge(vdso + at))
+			continue;
+		if (ip < at + HOME_AT)
+			return 1;
+		take_home(vdso + at, regs);
+		return 2;
+	}
+	return 0;
+}
+
+int ledge_sweep(int proc_fd, uint64_t vdso_va, uint64_t vdso_len)
+{
+	static const uint8_t zeros[LEDGE_LEN];
+	uint8_t vdso[VDSO_LEN_MAX];
+	auto_close int fd = read_vdso(proc_fd, vdso_va, vdso_len, vdso);
+	int n = 0;
+
+	if (fd < 0)
+		return fd;
+	for (uint64_t at = 0; at + LEDGE_LEN <= vdso_len; at += ALIGN) {
+		int err = is_ledge(vdso + at) ? io_pwrite(fd, zeros, sizeof(zeros), vdso_va + at) : 1;
+
+		if (err < 0)
+			return err_set(-err, "write to its vdso");
+		n += !err;
+	}
+	return n;
 }

@@ -19,6 +19,7 @@
 #include "cli/cmd.h"
 #include "cli/cmdline.h"
 #include "cli/help.h"
+#include "cli/privilege.h"
 
 static int (*const run[CMD_COUNT])(const struct opts *o, int *ret_exit) = {
 	[CMD_DUMP] = cmd_dump,
@@ -140,6 +141,7 @@ static void process_prepare(void)
 int main(int argc, char **argv)
 {
 	struct arena *a = arena_new();
+	char advice[PRIVILEGE_ADVICE_LEN];
 	int exit_code = 0, r;
 	struct opts o;
 
@@ -153,7 +155,8 @@ int main(int argc, char **argv)
 	if (r >= 0)
 		r = output_finish();
 	if (r < 0) {
-		log_err("%s%s%s", cmd_name(o.cmd), o.cmd == CMD_COUNT ? "" : ": ", err_text());
+		log_err("%s%s%s%s", cmd_name(o.cmd), o.cmd == CMD_COUNT ? "" : ": ", err_text(),
+			privilege_advice(r, advice));
 		exit_code = 1;
 	}
 	arena_free(a);

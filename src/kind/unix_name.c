@@ -122,11 +122,15 @@ static int leave(const UnixSkEntry *e, int back, int r)
 static int test_dead(const struct sockaddr_un *sun, socklen_t len, const char *text)
 {
 	auto_close int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int err;
 
 	if (fd < 0)
 		return err_set(errno, "socket()");
-	if (connect(fd, (const struct sockaddr *)sun, len) < 0 && errno == ECONNREFUSED)
+	err = connect(fd, (const struct sockaddr *)sun, len) < 0 ? errno : 0;
+	if (err == ECONNREFUSED)
 		return 0;
+	if (err == EACCES) /* it is said before anybody looks who is there */
+		return err_set(EACCES, "unix socket %s: look whether somebody uses it", text);
 	return err_say(EADDRINUSE, "unix socket %s is in use", text);
 }
 

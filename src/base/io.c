@@ -81,6 +81,13 @@ int io_pwrite(int fd, const void *buf, size_t len, uint64_t off)
 	return 0;
 }
 
+int io_flush(int fd)
+{
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+	return copy < 0 || close(copy) < 0 ? -errno : 0;
+}
+
 ssize_t io_slurp(int dirfd, const char *path, char **ret_text)
 {
 	auto_close int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);

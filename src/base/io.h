@@ -18,6 +18,11 @@ int io_write(int fd, const void *buf, size_t len) must_check;
 int io_pwrite(int fd, const void *buf, size_t len, uint64_t off) must_check;
 
 /*
+ * Whether all that was written is where it is to go, as far as closing would tell: network file systems send what was
+ * written then, and say only then that there was no room for it. No promise about disks. 0 or -errno.
+ */
+int io_flush(int fd) must_check;
+/*
  * The whole of a file of unknown size (/proc), relative to dirfd (AT_FDCWD), as
  * a malloc'ed NUL-terminated string. Returns its length or -errno with a trail.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Advice for who may not (privilege.h). In one place, and only when all has failed: a call says that it was not permitted,
- * never why, and of what thaw does there is hardly a call that may not say so.
+ * Advice for who may not (privilege.h). In one place, and only when all has failed: a call says that it was not
+ * permitted, never why, and of what thaw does there is hardly a call that may not say so.
  */
 #include "cli/privilege.h"
 

@@ -65,6 +65,7 @@ struct dump {
 	struct keeper keeper;   /* of --track-mem */
 	const char *base_image; /* the run ID of the parent images, NULL: none, or they do not say */
 	bool memory_only;       /* a pre-dump */
+	bool stats;             /* they were written, or nearly */
 	bool tracks;            /* --track-mem, and the tree goes on */
 	struct collect_object *objects; /* pages.c: tasks, then shared memory objects */
 	size_t nobjects;

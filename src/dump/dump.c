@@ -281,7 +281,7 @@ static const struct stage stages[] = {
 	{ "gpu-pages", gpu_away_wait, NULL, NULL },
 	{ "post-dump", stage_post_dump, NULL, NULL },
 	{ "arm", stage_arm, NULL, NULL },
-	{ "save", stage_save, NULL, NULL },
+	{ "save", stage_save, inventory_stats_remove, NULL },
 	{ "release", stage_release, NULL, NULL },
 	{ "dedup", stage_dedup, NULL, NULL },
 };
@@ -295,7 +295,7 @@ static const struct stage pre_stages[] = {
 	{ "find", precopy_find, undo_ask, done_pages },
 	{ "release", stage_release, NULL, NULL },
 	{ "copy", precopy_copy, NULL, NULL },
-	{ "save", stage_save, NULL, NULL },
+	{ "save", stage_save, inventory_stats_remove, NULL },
 	{ "dedup", stage_dedup, NULL, NULL },
 };
 

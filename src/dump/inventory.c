@@ -49,9 +49,23 @@ void inventory_make(struct dump *d)
 	d->snap->inventory = inv;
 }
 
-int inventory_stats(const struct dump *d)
+static int open_work_dir(const struct dump *d)
 {
-	auto_close int dir = open(d->kinds.opts->work_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return open(d->kinds.opts->work_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+void inventory_stats_remove(void *dump)
+{
+	const struct dump *d = dump;
+	auto_close int dir = d->stats ? open_work_dir(d) : -1;
+
+	if (dir >= 0)
+		unlinkat(dir, "stats-dump", 0);
+}
+
+int inventory_stats(struct dump *d)
+{
+	auto_close int dir = open_work_dir(d);
 	DumpStatsEntry ds = DUMP_STATS_ENTRY__INIT;
 	StatsEntry e = STATS_ENTRY__INIT;
 	uint64_t until = d->released_ns ? d->released_ns : trace_now_ns();
@@ -69,5 +83,6 @@ int inventory_stats(const struct dump *d)
 	ds.shpages_scanned = d->shpages_read;
 	ds.shpages_written = d->shpages_written;
 	e.dump = &ds;
+	d->stats = true;
 	return img_write_one(dir, IMG_STATS_DUMP, 0, &e.base);
 }

@@ -10,6 +10,8 @@ struct dump;
 /* The inventory in the model, with an ID of this run by which images that build upon these know them. */
 void inventory_make(struct dump *d);
 /* Writes stats-dump into the work directory. */
-int inventory_stats(const struct dump *d) must_check;
+int inventory_stats(struct dump *d) must_check;
+/* Takes them away again: a stage's undo. */
+void inventory_stats_remove(void *dump);
 
 #endif

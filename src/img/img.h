@@ -96,6 +96,8 @@ int img_write_one(int dirfd, enum img_id id, uint64_t num, const ProtobufCMessag
 int img_create(int dirfd, enum img_id id, uint64_t num) must_check;
 /* Appends an entry without payload to a file from img_create(); the caller's payload goes behind it. */
 int img_append(int fd, enum img_id id, uint64_t num, const ProtobufCMessage *msg) must_check;
+/* When all is written to such a file, before it is closed: whether that went well (io_flush()). */
+int img_finish(int fd, enum img_id id, uint64_t num) must_check;
 
 /* How many bytes follow msg in a file of this type; what a ghost file without chunks holds is not known (0). */
 uint64_t img_payload_len(const struct img_type *t, const ProtobufCMessage *msg);

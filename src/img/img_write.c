@@ -144,6 +144,20 @@ int img_append(int fd, enum img_id id, uint64_t num, const ProtobufCMessage *msg
 	return r < 0 ? r : out_flush(&o);
 }
 
+static int closes(int fd, const char *name)
+{
+	int r = io_flush(fd);
+
+	return r < 0 ? err_set(-r, "%s: write", name) : 0;
+}
+
+int img_finish(int fd, enum img_id id, uint64_t num)
+{
+	char name[IMG_NAME_LEN];
+
+	return closes(fd, img_name(name, id, num));
+}
+
 static int file_write(int dirfd, const char *name, enum img_id id, const struct img_msg *v, size_t n)
 {
 	uint8_t buf[BUF_LEN];
@@ -156,7 +170,9 @@ static int file_write(int dirfd, const char *name, enum img_id id, const struct 
 		if (r >= 0)
 			r = out_payload(&o, &v[i]);
 	}
-	return r < 0 ? r : out_flush(&o);
+	if (r >= 0)
+		r = out_flush(&o);
+	return r < 0 ? r : closes(fd, name);
 }
 
 int img_write_all(int dirfd, enum img_id id, uint64_t num, const struct img_msg *v, size_t n)

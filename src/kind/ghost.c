@@ -161,7 +161,9 @@ static int ghost_write(struct dumping *d, const struct fd_facts *f, uint32_t id)
 	if (img_fd < 0)
 		return img_fd;
 	err = img_append(img_fd, IMG_GHOST_FILE, id, &g->base);
-	return err < 0 || !S_ISREG(f->st.st_mode) ? err : contents_write(f, img_fd, id);
+	if (err >= 0 && S_ISREG(f->st.st_mode))
+		err = contents_write(f, img_fd, id);
+	return err < 0 ? err : img_finish(img_fd, IMG_GHOST_FILE, id);
 }
 
 int ghost_dump(struct dumping *d, const struct fd_facts *f, const RegFileEntry *m)

@@ -17,6 +17,7 @@
 #include "base/advice.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "img/img.h"
 
 enum { WRITE_IOVS = 1024, MANY_WRITERS = 4, BLOCK = 2 << 20, SMALL = 4096 };
 enum block_state { BLOCK_NONE, BLOCK_BUSY, BLOCK_DONE };
@@ -185,11 +186,13 @@ int pages_file_write(struct pages_file *f, struct iovec *v, size_t n, uint64_t o
 
 int pages_file_finish(struct pages_file *f, uint64_t len)
 {
-	if (!f->map && f->direct_fd < 0)
-		return 0;
+	bool longer = f->map || f->direct_fd >= 0;
+
 	if (f->map)
 		drop_map(f);
 	close_fd(&f->direct_fd);
 	f->direct_fd = -1;
-	return ftruncate(f->fd, (off_t)len) < 0 ? err_set(errno, "pages-%u.img: set its length", f->pages_id) : 0;
+	if (longer && ftruncate(f->fd, (off_t)len) < 0)
+		return err_set(errno, "pages-%u.img: set its length", f->pages_id);
+	return img_finish(f->fd, IMG_PAGES, f->pages_id);
 }

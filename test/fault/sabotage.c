@@ -6,7 +6,8 @@
  *   KILL_FRONT=1   together with the process that waits for it
  *   KILL_MARK=FILE made when it happened: it happens once
  *
- *   FAIL_CALL=NAME of these (wraps[]), the FAIL_STEP=Nth that has to do with image files fails with FAIL_ERRNO=N
+ *   FAIL_CALL=NAME of these calls the FAIL_STEP=Nth that has to do with image files fails with FAIL_ERRNO=N;
+ *   FAIL_MARK=FILE made when it happened
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -57,6 +58,7 @@ static int fails(const char *call, const char *file)
 		return 0;
 	if (atomic_fetch_add(&calls, 1) + 1 != number("FAIL_STEP"))
 		return 0;
+	close(NEXT(openat)(AT_FDCWD, getenv("FAIL_MARK"), O_CREAT | O_CLOEXEC, 0600));
 	errno = number("FAIL_ERRNO");
 	return 1;
 }
@@ -118,6 +120,23 @@ int openat(int dirfd, const char *path, int flags, ...)
 			return -1;
 	}
 	return NEXT(openat)(dirfd, path, flags, mode);
+}
+
+int ftruncate(int fd, off_t len)
+{
+	return fails_at("ftruncate", fd) ? -1 : NEXT(ftruncate)(fd, len);
+}
+
+/* What was written is lost, and the descriptor is gone all the same. */
+int close(int fd)
+{
+	int failed = fails_at("close", fd), r, why = errno;
+
+	r = NEXT(close)(fd);
+	if (!failed)
+		return r;
+	errno = why;
+	return -1;
 }
 
 int renameat(int from, const char *old, int to, const char *new)

@@ -6,13 +6,11 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,12 +18,12 @@
 #include "base/cleanup.h"
 #include "base/oom.h"
 
-enum { TRIES = 64, OTHER_PID = -EDEADLK, SHORT_MS = 20 };
+enum { TRIES = 64, OTHER_PID = -EDEADLK };
 
 /* What the engine leaves for the one that waits. */
 struct outcome {
 	int done, result;
-	uint64_t kills; /* for want of memory, soon after the start, and 1; 0: not known yet */
+	uint64_t kills; /* for want of memory, before much was taken, and 1; 0: not known */
 	pid_t wish; /* the next try's PID */
 	char why[1024];
 };
@@ -35,7 +33,7 @@ static const int end_signals[] = { SIGINT, SIGTERM, SIGHUP };
 static volatile int wanted;       /* in the engine: the signal that ends it */
 static pid_t other_pid;           /* in the engine: what its successor should have */
 static volatile pid_t engine_pid; /* in the one that waits */
-static const struct outcome *shared; /* in both */
+static struct outcome *shared; /* in both */
 
 static void on_end(int sig)
 {
@@ -64,6 +62,12 @@ int guard_other_pid(pid_t wish)
 {
 	other_pid = wish;
 	return err_say(-OTHER_PID, "PID %d is thaw's own: restore in a new PID namespace", getpid());
+}
+
+void guard_note_kills(void)
+{
+	if (shared)
+		shared->kills = oom_kills() + 1;
 }
 
 const char *guard_starved(char text[GUARD_STARVED_LEN])
@@ -105,24 +109,13 @@ static _Noreturn void engine(pid_t front, struct outcome *o, int (*work)(void *a
 	_exit(0);
 }
 
-/* Once the engine has been at work for a while: to read the count takes a fiftieth of a small dump. */
-static void kills_note(struct outcome *o)
-{
-	auto_close int fd = pidfd_open(engine_pid, 0);
-	struct pollfd end = { .fd = fd, .events = POLLIN };
-
-	if (poll(&end, 1, SHORT_MS) <= 0)
-		o->kills = oom_kills() + 1;
-}
-
-static int wait_for_engine(struct outcome *o)
+static int wait_for_engine(void)
 {
 	struct sigaction sa = { .sa_handler = pass_on }, old[ARRAY_LEN(end_signals)];
 	int status;
 
 	for (size_t i = 0; i < ARRAY_LEN(end_signals); i++)
 		sigaction(end_signals[i], &sa, &old[i]);
-	kills_note(o);
 	while (waitpid(engine_pid, &status, 0) < 0 && errno == EINTR)
 		;
 	for (size_t i = 0; i < ARRAY_LEN(end_signals); i++)
@@ -146,6 +139,7 @@ static int run_once(struct outcome *o, int (*work)(void *arg), void *arg, bool o
 	int status;
 
 	o->done = 0;
+	o->kills = 0;
 	fflush(NULL);
 	wish_for(o->wish);
 	engine_pid = fork();
@@ -153,7 +147,7 @@ static int run_once(struct outcome *o, int (*work)(void *arg), void *arg, bool o
 		engine(front, o, work, arg, own_group);
 	if (engine_pid < 0)
 		return err_set(errno, "make the engine's process");
-	status = wait_for_engine(o);
+	status = wait_for_engine();
 	if (o->done)
 		return o->result < 0 ? err_adopt(-o->result, o->why) : o->result;
 	if (WIFSIGNALED(status))

@@ -29,6 +29,8 @@ int guard_run(int (*work)(void *arg), void *arg, bool own_group) must_check;
 const volatile int *guard_flag(void);
 /* -ECANCELED with a trail when it is. */
 int guard_check(void) must_check;
+/* Before much memory is taken, so that the next can tell. Not before all work: it takes a fiftieth of a small dump. */
+void guard_note_kills(void);
 /* What to add to a sentence about a process that was killed: that memory ran out meanwhile, or nothing. */
 enum { GUARD_STARVED_LEN = 128 };
 const char *guard_starved(char text[GUARD_STARVED_LEN]);

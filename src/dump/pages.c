@@ -261,6 +261,8 @@ static int collect(struct dump *d, struct collect_object *o, size_t n)
 	int err;
 
 	d->bytes_total = pieces_len(o, n);
+	if (d->bytes_total >= SERIAL_BELOW)
+		guard_note_kills();
 	threads = threads_for(d);
 	log_info("dump of %lu bytes of memory with %u workers", d->bytes_total, threads);
 	progress_start(&bar, "dump", &d->bytes_done, d->bytes_total, d->kinds.opts->progress);

@@ -28,7 +28,7 @@ check: deps
 	@$(MAKE) --no-print-directory $(ALL_CPUS) all tests
 	@$(RUN)
 
-tests: $(UNIT) $(GOLDEN) $(KIND) $(FAULT) $(REAL) $(GPU) $(STUB) $(SUBJECT) $(BENCH) $(TOLL) $(B)/thaw $(B)/libthaw-cuda.so
+tests: $(UNIT) $(GOLDEN) $(KIND) $(FAULT) $(REAL) $(GPU) $(STUB) $(SUBJECT) $(BENCH) $(TOLL) $(B)/thaw $(B)/thaw-gpu-agent $(B)/libthaw-cuda.so
 
 unit: $(UNIT) $(STUB)
 	@$(RUN) unit
@@ -40,7 +40,7 @@ fault: $(FAULT) $(KIND) $(SUBJECT) $(B)/thaw
 	@$(RUN) fault
 real: $(REAL) $(BENCH) $(B)/thaw
 	@$(RUN) real
-gpu: $(GPU) $(STUB) $(TOLL) $(B)/bench/ceiling $(B)/thaw $(B)/libthaw-cuda.so
+gpu: $(GPU) $(STUB) $(TOLL) $(B)/bench/ceiling $(B)/thaw $(B)/thaw-gpu-agent $(B)/libthaw-cuda.so
 	@$(RUN) gpu
 lint: $(PB_H)
 	@$(RUN) lint

@@ -47,6 +47,7 @@ struct opt_list {
  */
 struct opts {
 	enum cmd cmd;
+	char **argv;     /* all that thaw was called with, up to NULL */
 	char **run_argv; /* run: the command and its arguments, up to NULL */
 #define OPT(type, name, letter, field, ...) OPT_FIELD_##type(field)
 #define KNOWN(...)

@@ -1,13 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* thaw gpu-agent: the agent itself (gpu/gpu_agent.h), or a look at the one that runs. */
+/*
+ * thaw gpu-agent: the agent itself (gpu/gpu_agent.h), or a look at the one that runs.
+ *
+ * The agent loads the driver's library, so it has to be linked dynamically; thaw is linked statically, so as to start
+ * quickly. So there are two programs of the same code, and only thaw-gpu-agent has the agent in it; thaw becomes it.
+ */
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/progress.h"
 #include "cli/cmd.h"
 #include "cli/gpu_report.h"
+#include "cli/part.h"
 #include "gpu/gpu_agent.h"
 #include "gpu/gpu_client.h"
+
+#define PROGRAM "thaw-gpu-agent"
+
+extern typeof(gpu_agent_run) gpu_agent_run __attribute__((weak)); /* NULL in thaw */
 
 static int agent_join(const struct opts *o, struct gpu_client **ret)
 {
@@ -45,6 +56,17 @@ static int drop(const struct opts *o)
 	return r;
 }
 
+static int agent_become(const struct opts *o)
+{
+	char path[PATH_MAX];
+	int r = part_find(PROGRAM, path);
+
+	if (r < 0)
+		return r;
+	execv(path, o->argv);
+	return err_set(errno, "run %s", path);
+}
+
 int cmd_gpu_agent(const struct opts *o, int *ret_exit)
 {
 	const struct gpu_agent_opts agent = {
@@ -55,5 +77,7 @@ int cmd_gpu_agent(const struct opts *o, int *ret_exit)
 	(void)ret_exit;
 	if (o->drop)
 		return drop(o);
-	return o->status ? status_print(o) : gpu_agent_run(&agent);
+	if (o->status)
+		return status_print(o);
+	return gpu_agent_run ? gpu_agent_run(&agent) : agent_become(o);
 }

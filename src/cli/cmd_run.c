@@ -17,26 +17,15 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "cli/cmd.h"
+#include "cli/part.h"
 
-#define LIBRARY "libthaw-cuda.so"
-
-/* Beside thaw (as built), or where it is installed. */
 static int library_find(char ret[PATH_MAX])
 {
-	static const char *const place[] = { "/" LIBRARY, "/../lib/thaw/" LIBRARY, "/../lib/" LIBRARY };
-	char self[PATH_MAX];
-	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	int r = part_find("libthaw-cuda.so", ret);
 
-	if (len < 0)
-		return err_set(errno, "/proc/self/exe");
-	self[len] = '\0';
-	*strrchr(self, '/') = '\0';
-	for (size_t i = 0; i < ARRAY_LEN(place); i++) {
-		if (snprintf(ret, PATH_MAX, "%s%s", self, place[i]) < PATH_MAX && !access(ret, R_OK))
-			return strpbrk(ret, " :") ? err_say(EINVAL, "%s: a path with blanks or colons cannot be preloaded", ret) : 0;
-	}
-	return err_say(ENOENT, "%s is neither in %s nor in ../lib/thaw beside it: is thaw installed completely?", LIBRARY,
-		       self);
+	if (r >= 0 && strpbrk(ret, " :"))
+		r = err_say(EINVAL, "%s: a path with blanks or colons cannot be preloaded", ret);
+	return r;
 }
 
 /* The file that execvp() would take; "" if there is none, which it will say itself. */

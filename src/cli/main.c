@@ -144,10 +144,13 @@ int main(int argc, char **argv)
 	char advice[PRIVILEGE_ADVICE_LEN];
 	int exit_code = 0, r;
 	struct opts o;
+	char **given;
 
 	stdio_ensure();
 	alias_apply(a, &argc, &argv);
+	given = arena_memdup(a, argv, ((size_t)argc + 1) * sizeof(*argv)); /* getopt_long() changes the order */
 	r = cmdline_parse(a, argc, argv, &o);
+	o.argv = given;
 	if (o.cmd != CMD_RUN)
 		process_prepare();
 	if (r >= 0)

@@ -14,7 +14,7 @@
 #include "kern/netlink.h"
 #include "kern/probe.h"
 
-/* arg: family | protocol << 8. Asks for sockets that match nothing or little; only whether the kernel answers matters. */
+/* arg: family | protocol << 8. Asks for sockets that match nothing; only whether the kernel answers matters. */
 int probe_sock_diag_dump(uint64_t arg, char *note)
 {
 	uint8_t family = (uint8_t)arg, protocol = (uint8_t)(arg >> 8);

@@ -225,7 +225,7 @@ def calls():
         o, kind, name = line.split(':')[0], *line.split()[-2:]
         if kind == 'T':
             defined[name] = o
-        elif kind == 'U':
+        elif kind in 'Uw':
             wanted.add(name)
     words_of_tests = set()
     for _, lines in tree('test/unit', 'test/golden', ends=('.c', '.h')):

@@ -29,7 +29,8 @@ static const struct {
 	{ MAP_VM_IO, "device memory" },
 	{ MAP_VM_SF, "MAP_SYNC" },
 	{ MAP_VM_UM, "userfaultfd" },
-	{ MAP_VM_UW, "userfaultfd" },
+	/* what this user's own pre-dumps leave is not seen here any more (dump/track.h) */
+	{ MAP_VM_UW, "userfaultfd that is not thaw's (or left by another user's pre-dump: end the process thaw-track)" },
 	{ MAP_VM_UI, "userfaultfd" },
 	{ MAP_VM_SS, "a shadow stack" },
 	{ MAP_VM_SL, "a sealed mapping" },

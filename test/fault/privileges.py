@@ -5,6 +5,7 @@ left."""
 import functools
 import os
 import shutil
+import signal
 
 import box
 import facts
@@ -107,7 +108,24 @@ def own_process():
     kinds.same(before, 'restored in the end')
 
 
+def tracked():
+    """A user's pre-dump tracks the memory; root does not believe a user's keeper, and says what is in the way."""
+    prepared()
+    pid = box.spawn([*USER, 'sleep', '1000'])
+    box.until(lambda: box.comm(pid) == 'sleep')
+    box.must(box.run([*USER, '/tmp/thaw', 'pre-dump', '-t', str(pid), '-D', 'out'], cwd='/tmp'))
+    box.refused(box.thaw('dump', 'images', '-t', pid), 'thaw-track')
+    keeper = [p for p in box.pids() if box.comm(p) == 'thaw-track']
+    check(len(keeper) == 1, f'keepers: {keeper}')
+    os.kill(keeper[0], signal.SIGKILL)
+    box.wait_gone(keeper[0])
+    box.dump(pid, 'images')
+    box.wait_gone(pid)
+    box.restore('images')
+
+
 case_add("privileges/a user's own process", own_process)
+case_add("privileges/tracked by a user", tracked)
 for w in WAYS:
     case_add(f'privileges/dump: {w}', functools.partial(dumps, w))
     case_add(f'privileges/restore: {w}', functools.partial(restores, w))

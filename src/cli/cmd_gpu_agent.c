@@ -18,7 +18,7 @@
 
 #define PROGRAM "thaw-gpu-agent"
 
-extern typeof(gpu_agent_run) gpu_agent_run __attribute__((weak)); /* NULL in thaw */
+#pragma weak gpu_agent_run /* NULL in thaw */
 
 static int agent_join(const struct opts *o, struct gpu_client **ret)
 {

@@ -145,6 +145,8 @@ int nature_dump(struct dump *d) must_check;
 
 /* files.c: descriptor tables. init before any kind is called. */
 int files_init(struct dump *d) must_check;
+/* What f->fd is, and on which file system. */
+int files_look(struct fd_facts *f) must_check;
 int files_dump(struct dump *d) must_check;
 void files_done(struct dump *d);
 

@@ -24,22 +24,12 @@ struct known {
 	FdTypes type;
 };
 
-/* A file that is no descriptor of any task: what a mapping, "exe", "cwd" or "root" points to. */
-struct linked {
-	dev_t dev;
-	ino_t ino;
-	const char *name;
-	uint32_t id;
-};
-
 struct files {
 	struct kcmp_set *set;
 	struct known *known; /* by description number of the set, from 1 */
 	size_t cap;
 	int *fds;            /* ours, to be closed */
 	size_t nfds, fds_cap;
-	struct linked **links; /* one entry serves all tasks: a restore opens it once */
-	size_t nlinks;
 };
 
 uint32_t dumping_next_id(struct dumping *d)
@@ -120,7 +110,7 @@ static int dump_description(struct dumping *d, const struct fd_facts *f, FileEnt
 	return 0;
 }
 
-static int look(struct fd_facts *f)
+int files_look(struct fd_facts *f)
 {
 	struct statfs fs;
 
@@ -173,61 +163,6 @@ int dumping_file(struct dumping *d, const struct fd_facts *f, uint32_t *ret_id)
 	return err;
 }
 
-static int dump_linked(struct dumping *d, const struct fd_facts *f, uint32_t *ret_id)
-{
-	struct files *files = d->files;
-	struct linked *l;
-	int err;
-
-	for (size_t i = files->nlinks; i-- > 0;) {
-		l = files->links[i];
-		if (l->ino == f->st.st_ino && l->dev == f->st.st_dev && !strcmp(l->name, f->link)) {
-			*ret_id = l->id;
-			return 0;
-		}
-	}
-	err = dumping_file(d, f, ret_id);
-	if (err < 0)
-		return err;
-	l = arena_alloc(d->a, sizeof(*l));
-	*l = (struct linked){ f->st.st_dev, f->st.st_ino, f->link, *ret_id };
-	arena_add(d->a, &files->links, &files->nlinks, l);
-	return 0;
-}
-
-static int proc_fd_of(const struct dumping *d, int32_t pid)
-{
-	for (size_t i = 0; i < d->ntasks; i++)
-		if (d->tasks[i].pid == pid)
-			return d->tasks[i].proc_fd;
-	return err_say(ESRCH, "task %d is not one of the tree", pid);
-}
-
-int dumping_link(struct dumping *d, int32_t pid, const char *link, uint32_t *ret_id)
-{
-	struct fd_facts f = { .pid = pid, .tfd = -1, .fdinfo = "", .mnt_id = -1 };
-	int proc_fd = proc_fd_of(d, pid), err;
-	auto_close int fd = -1;
-	char *target;
-
-	if (proc_fd < 0)
-		return proc_fd;
-	err = proc_link(proc_fd, link, d->a, &target);
-	if (err < 0)
-		return err;
-	fd = proc_link_open(proc_fd, link, O_RDONLY | O_NONBLOCK);
-	if (fd < 0)
-		fd = proc_link_open(proc_fd, link, O_PATH);
-	if (fd < 0)
-		return fd;
-	f.fd = fd;
-	f.link = target;
-	err = look(&f);
-	if (err >= 0)
-		err = dump_linked(d, &f, ret_id);
-	return err_ctx(err, "%s", link);
-}
-
 /* --- tables ------------------------------------------------------------------------------------- */
 
 static int keep_fd(struct files *files, int fd)
@@ -273,7 +208,7 @@ static int dump_fd(struct dumping *d, struct dump_task *t, int tfd)
 	f.flags = info.flags;
 	f.pos = info.pos;
 	f.mnt_id = (int32_t)info.mnt_id;
-	err = look(&f);
+	err = files_look(&f);
 	if (err >= 0)
 		err = kcmp_set_add(files->set,
 				   &(struct kcmp_file){ t->pid, tfd, f.st.st_dev, f.st.st_ino, info.mnt_id }, &number,

@@ -50,6 +50,7 @@ struct dumping {
 	struct imgdir *dir;
 	uint32_t next_id;     /* the next file id; ids of other name spaces have their own counters in their kind */
 	struct files *files;  /* dump/files.c */
+	struct linked_files *linked; /* dump/linked.c */
 	struct undo *undo;
 	bool locks_seen;         /* some descriptor's fdinfo tells of a lock (/proc/locks takes 10 ms to read) */
 	struct dump_task *tasks; /* all living tasks of the tree */
@@ -104,6 +105,11 @@ struct fd_facts {
 int dumping_file(struct dumping *d, const struct fd_facts *f, uint32_t *ret_id) must_check;
 /* The same for a path-like link of a task ("exe", "cwd", "root", "map_files/a-b"), opened O_PATH or read-only. */
 int dumping_link(struct dumping *d, int32_t pid, const char *link, uint32_t *ret_id) must_check;
+/*
+ * The same for a regular file that a mapping names, if the name leads to that device and inode: 1; else 0, and
+ * dumping_link() has to find out. Most do, and to look them up among a task's map_files takes three times as long.
+ */
+int dumping_named(struct dumping *d, int32_t pid, const char *name, dev_t dev, ino_t ino, uint32_t *ret_id) must_check;
 /* A new file id for an entry that a kind adds by itself (the regular file behind a fifo). */
 uint32_t dumping_next_id(struct dumping *d);
 /* Remembers what to do if the dump fails (newest first). arg lives in the arena. */

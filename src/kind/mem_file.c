@@ -59,15 +59,12 @@ static int refuse_special(const struct dump_task *t, const struct map *m)
 	else if (!strncmp(m->name, "socket:", 7))
 		what = "a socket's ring";
 	else if (stat(path, &st) < 0)
-		return err_set(errno, "stat %s (%s)", path, m->name);
+		return err_set(errno, "stat %s", path);
 	else if (S_ISCHR(st.st_mode) && st.st_rdev != makedev(1, 5)) /* /dev/zero: private memory by another name */
 		what = "device memory";
 	else if (!S_ISCHR(st.st_mode) && !S_ISREG(st.st_mode))
 		what = "such a mapping";
-	if (!what)
-		return 0;
-	return err_say(ENOTSUP, "mapping %" PRIx64 "-%" PRIx64 " (%s): %s is not supported yet", m->start_va, m->end_va, m->name,
-		       what);
+	return what ? err_say(ENOTSUP, "%s is not supported yet", what) : 0;
 }
 
 static struct mapped_files *mapped_files(struct dumping *d)
@@ -89,23 +86,32 @@ static const struct mapped *mapped_find(const struct mapped_files *all, const st
 	return NULL;
 }
 
+static int file_name(struct dumping *d, const struct dump_task *t, const struct map *m, uint32_t *ret_id)
+{
+	int r = dumping_named(d, t->pid, m->name, makedev(m->dev_major, m->dev_minor), m->ino, ret_id);
+	char link[64];
+
+	if (r)
+		return r;
+	r = refuse_special(t, m);
+	if (r < 0)
+		return r;
+	snprintf(link, sizeof(link), "map_files/%" PRIx64 "-%" PRIx64, m->start_va, m->end_va);
+	return dumping_link(d, t->pid, link, ret_id);
+}
+
 static int file_id(struct dumping *d, const struct dump_task *t, const struct map *m, uint32_t *ret_id)
 {
 	struct mapped_files *all = mapped_files(d);
 	const struct mapped *known = mapped_find(all, m);
 	struct mapped *f;
-	char link[64];
 	int err;
 
 	if (known) {
 		*ret_id = known->id;
 		return 0;
 	}
-	err = refuse_special(t, m);
-	if (err < 0)
-		return err;
-	snprintf(link, sizeof(link), "map_files/%" PRIx64 "-%" PRIx64, m->start_va, m->end_va);
-	err = dumping_link(d, t->pid, link, ret_id);
+	err = file_name(d, t, m, ret_id);
 	if (err < 0)
 		return err_ctx(err, "mapping %" PRIx64 "-%" PRIx64 " (%s)", m->start_va, m->end_va, m->name);
 	f = arena_alloc(d->a, sizeof(*f));

@@ -30,6 +30,7 @@ NAMES = {
     'src/pie/': 'the blob: pie_ and op_ whichever file they are in, since blob.h is their one header',
     'src/preload/': 'take_*: what stands in for a call of the driver (driver.h), in the file of its noun',
     'src/dump/files.c': 'dumping_*: what kinds may ask of a dump (kind.h)',
+    'src/dump/linked.c': 'the same',
     'src/restore/rfiles.c': 'restoring_*: what kinds may ask of a restore (kind.h)',
     'src/kern/procfile.c': 'scan_*: reading numbers out of such files',
 }

@@ -36,7 +36,7 @@ golden: $(GOLDEN) $(SUBJECT) $(B)/thaw
 	@$(RUN) golden
 kind: $(KIND) $(B)/thaw
 	@$(RUN) kind
-fault: $(FAULT) $(KIND) $(SUBJECT) $(B)/thaw
+fault: $(FAULT) $(KIND) $(SUBJECT) $(B)/thaw $(B)/thaw-gpu-agent
 	@$(RUN) fault
 real: $(REAL) $(BENCH) $(B)/thaw
 	@$(RUN) real

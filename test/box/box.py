@@ -23,6 +23,7 @@ import time
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.abspath(os.environ.get('B', os.path.join(TOP, 'build')))
 THAW = os.environ.get('THAW', os.path.join(BUILD, 'thaw'))
+DYNAMIC = os.path.join(BUILD, 'thaw-gpu-agent')  # the same code linked dynamically: a library can be preloaded into it
 PYTHON = '/usr/bin/python3'  # Debian's, not whatever a user's PATH holds
 
 
@@ -249,12 +250,12 @@ def must(r):
     return r
 
 
-def thaw(cmd, images, *args, timeout=60, log=None, **kw):
+def thaw(cmd, images, *args, timeout=60, log=None, program=THAW, **kw):
     """Runs thaw CMD on an image directory (made if need be); the log goes beside the directory."""
     if cmd == 'dump':
         os.makedirs(images, exist_ok=True)
     log = log or os.path.abspath(images) + f'.{cmd}.log'
-    return run([THAW, cmd, '-D', images, '-o', log, '-v4', *map(str, args)], timeout=timeout, **kw)
+    return run([program, cmd, '-D', images, '-o', log, '-v4', *map(str, args)], timeout=timeout, **kw)
 
 
 def dump(pid, images, *args, **kw):

@@ -45,7 +45,7 @@ def harmed(cmd, step, both, *args):
     env = {**os.environ, 'LD_PRELOAD': LIBRARY, 'KILL_STEP': str(step), 'KILL_MARK': os.path.abspath('mark')}
     if both:
         env['KILL_FRONT'] = '1'
-    r = box.thaw(cmd, 'images', *args, env=env)
+    r = box.thaw(cmd, 'images', *args, env=env, program=box.DYNAMIC)
     if not os.path.exists('mark'):
         box.must(r)
         return False

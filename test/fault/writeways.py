@@ -38,7 +38,8 @@ def attempt(pid, where, call, step, why, *options):
         os.remove('mark')
     env = {**os.environ, 'LD_PRELOAD': LIBRARY, 'FAIL_CALL': call, 'FAIL_STEP': str(step), 'FAIL_ERRNO': str(int(why)),
            'FAIL_MARK': os.path.abspath('mark')}
-    r = box.thaw('dump', where, '-t', pid, *options, env=env, log=os.path.abspath('log'))
+    r = box.thaw('dump', where, '-t', pid, *options, env=env, log=os.path.abspath('log'),
+                 program=box.DYNAMIC)
     return r if os.path.exists('mark') else None
 
 

@@ -8,7 +8,6 @@ import shutil
 import signal
 
 import box
-import facts
 import kinds
 from box import Skipped, check
 from case import case_add
@@ -55,7 +54,7 @@ def dumps(way):
     _, advice = WAYS[way]
     pid = prepared()
     box.restore('/tmp/images', LOCKS)
-    before = facts.tree(box.pids())
+    before = kinds.settled()
     commands = [f'dump -t {pid} -D out {LOCKS}', f'dump -t {pid} -D out {LOCKS} --leave-running', f'pre-dump -t {pid} -D out']
     if 'CAP_SYS_ADMIN' in way:
         commands.pop()  # that is all a pre-dump can do without
@@ -89,12 +88,22 @@ def restores(way):
     kinds.passes(pid, 'restored in the end')
 
 
+def sleeper():
+    pid = box.spawn([*USER, 'sleep', '1000'])
+
+    def sleeps():
+        """it to sleep"""
+        with open(f'/proc/{pid}/syscall') as f:
+            return box.comm(pid) == 'sleep' and f.read().startswith('230 ')  # clock_nanosleep
+    box.until(sleeps)
+    return pid
+
+
 def own_process():
     """A user's own process may be stopped by its user, but not dumped, and not brought back."""
     prepared()
-    pid = box.spawn([*USER, 'sleep', '1000'])
-    box.until(lambda: box.comm(pid) == 'sleep')
-    before = facts.tree([pid])
+    pid = sleeper()
+    before = kinds.settled()
     for words in (f'dump -t {pid} -D out', f'dump -t {pid} -D out --leave-running', f'dump -t {pid} -D mine'):
         refuses('user', words, ROOT)
         kinds.same(before, words)
@@ -111,8 +120,7 @@ def own_process():
 def tracked():
     """A user's pre-dump tracks the memory; root does not believe a user's keeper, and says what is in the way."""
     prepared()
-    pid = box.spawn([*USER, 'sleep', '1000'])
-    box.until(lambda: box.comm(pid) == 'sleep')
+    pid = sleeper()
     box.must(box.run([*USER, '/tmp/thaw', 'pre-dump', '-t', str(pid), '-D', 'out'], cwd='/tmp'))
     box.refused(box.thaw('dump', 'images', '-t', pid), 'thaw-track')
     keeper = [p for p in box.pids() if box.comm(p) == 'thaw-track']

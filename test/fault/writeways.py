@@ -8,7 +8,6 @@ import os
 import shutil
 
 import box
-import facts
 import kinds
 import pageio
 from box import check
@@ -68,7 +67,7 @@ def each(pid, before, where, call, *options):
 def images(call):
     """Of a program of all kinds: small images."""
     pid = kinds.start(RICH)
-    before = facts.tree(box.pids())
+    before = kinds.settled()
     n, went_on = each(pid, before, 'images', call, LOCKS)
     print(f'{call}: {n} calls, {went_on} the dump went on without')
     check(n, f'a dump makes no {call} of images')
@@ -79,7 +78,7 @@ def images(call):
 def pages(where, mode, cpus=None):
     """Of a program with much memory: pages, in memory and on a disk."""
     pid = kinds.start(pageio.BULK)
-    before = facts.tree(box.pids())
+    before = kinds.settled()
     if where == 'memory':
         box.tmpfs('memory', 400 << 20)
     else:

@@ -33,6 +33,9 @@ struct dthread {
 	void **asked;                 /* by kind_tasks[] index: what ask_thread() returned */
 };
 
+/* The flags of a task's mappings (struct map: vm_flags and what follows it), which outside.c may leave for later. */
+enum flags { FLAGS_READ, FLAGS_BESIDE_QUESTIONS, FLAGS_BESIDE_PAGES, FLAGS_TAKEN /* into the entries, too */ };
+
 /* A task's share of the engine: the blob in it and its threads. */
 struct dtask {
 	struct dump_task *t;
@@ -46,7 +49,7 @@ struct dtask {
 	struct pie_board *board;
 	void **asked;         /* by kind_tasks[] index: what ask() returned */
 	bool unclean;         /* leftover.c: something had to stay in it */
-	bool flags_later;     /* outside.c: those of its mappings are read beside what follows */
+	enum flags flags;
 	uint64_t ns[PROC_NSES]; /* where it lives, by inode number */
 	struct track track;
 };
@@ -74,7 +77,8 @@ struct dump {
 	struct gpu_ledger *ledger;
 	struct dtask *tasks;  /* as kinds.tasks */
 	struct hands hands;
-	struct crew *flags_crew; /* outside.c */
+	struct crew *flags_crew; /* outside.c: reads flags_now */
+	enum flags flags_now;
 	struct crew *cores_crew; /* writes the images of threads */
 	struct xsave_layout xsave;
 	uint64_t namespaces[PROC_NSES]; /* where every task must be, by inode number */
@@ -99,10 +103,12 @@ struct crew *hands_crew(struct dump *d, hand_thread_fn *fn);
 struct crew *outside_look(struct dump *d);
 /* ... or once more for this task, which is not what it was. */
 int outside_look_again(struct dump *d, struct dtask *k, struct arena *a) must_check;
-/* ... and what takes longest goes on being read: until it is waited for, or not wanted any more. */
-void outside_look_on(struct dump *d);
+/* ... and then the flags that were left for `when`: until they are waited for, or not wanted any more. */
+int outside_look_on(struct dump *d, enum flags when) must_check;
 int outside_seen(struct dump *d) must_check;
 void outside_cancel(struct dump *d);
+/* All that were left for later. */
+int outside_see_all(struct dump *d) must_check;
 
 /* facts.c: tasks, threads, registers, mappings as the kernel shows them. */
 int facts_collect(struct dump *d) must_check;
@@ -150,12 +156,14 @@ int files_look(struct fd_facts *f) must_check;
 int files_dump(struct dump *d) must_check;
 void files_done(struct dump *d);
 
-/* mappings.c: VmaEntry of every mapping. */
+/* mappings.c: VmaEntry of every mapping; its flags, and what their refusal is, when these are there. */
 int mappings_dump(struct dump *d) must_check;
+int mappings_flags(struct dump *d) must_check;
 
-/* pages.c: contents of memory: which there are (the tree stands), then the storing of them. */
+/* pages.c: contents of memory: which there are (the tree stands), the storing of them, the map of what was stored. */
 int pages_find(struct dump *d) must_check;
 int pages_dump(struct dump *d) must_check;
+void pages_map(struct dump *d);
 void pages_done(struct dump *d);
 
 /* precopy.c: the same for a pre-dump, as its stages: the first while the tree stands, the second while it runs. */

@@ -162,7 +162,7 @@ static int stage_leave(void *ctx)
 
 static int stage_mappings(void *ctx)
 {
-	int err = outside_seen(ctx);
+	int err = outside_look_on(ctx, FLAGS_BESIDE_PAGES);
 
 	return checked(err < 0 ? err : mappings_dump(ctx));
 }
@@ -191,9 +191,20 @@ static int stage_pages(void *ctx)
 {
 	int err = checked(pages_find(ctx));
 
-	if (err >= 0)
-		err = checked(pages_dump(ctx));
-	return err < 0 ? err : checked(sharing_dump(ctx));
+	return err < 0 ? err : checked(pages_dump(ctx));
+}
+
+static int stage_flags(void *ctx)
+{
+	int err = outside_seen(ctx);
+
+	return checked(err < 0 ? err : mappings_flags(ctx));
+}
+
+static int stage_page_map(void *ctx)
+{
+	pages_map(ctx);
+	return checked(sharing_dump(ctx));
 }
 
 static void done_pages(void *ctx)
@@ -278,6 +289,8 @@ static const struct stage stages[] = {
 	{ "mappings", stage_mappings, NULL, NULL },
 	{ "files", stage_files, undo_files, done_files },
 	{ "pages", stage_pages, NULL, done_pages },
+	{ "flags", stage_flags, NULL, NULL },
+	{ "page-map", stage_page_map, NULL, NULL },
 	{ "gpu-pages", gpu_away_wait, NULL, NULL },
 	{ "post-dump", stage_post_dump, NULL, NULL },
 	{ "arm", stage_arm, NULL, NULL },

@@ -268,9 +268,7 @@ static int read_all(struct dump *d)
 	err = crew_finish(crew);
 	if (err >= 0)
 		err = leftover_clear(d);
-	if (err >= 0)
-		outside_look_on(d);
-	return err;
+	return err < 0 ? err : outside_look_on(d, FLAGS_BESIDE_QUESTIONS);
 }
 
 int facts_see(struct dump *d)

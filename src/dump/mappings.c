@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The mappings of every task as entries of its mm image; guard pages are entries of their own, behind the others. */
+/*
+ * The mappings of every task as entries of its mm image; guard pages are entries of their own, behind the others. What
+ * the flags of a mapping add, or have refused, comes last where these are read beside the pages (outside.c).
+ */
 #include <inttypes.h>
 #include <string.h>
 
 #include "dump/dt.h"
 #include "kern/pagemap.h"
+#include "kind/vma.h"
 
 static const uint64_t LARGE = 16 << 20;
 
@@ -94,19 +98,75 @@ static int dump_guards(struct dump *d, struct dump_task *t)
 	return err;
 }
 
+static int in_task(int err, const struct dtask *k)
+{
+	return err_ctx(err, "task %d (%s)", k->t->pid, k->t->stat.comm);
+}
+
+static int refuse_maps(const struct dump_task *t)
+{
+	int err = 0;
+
+	for (size_t i = 0; err >= 0 && i < t->nmaps; i++)
+		if (!is_reserve(t, &t->maps[i]))
+			err = vma_refuse(&t->maps[i]);
+	return err;
+}
+
+/* Each entry begins where its mapping does; a mapping may have none. */
+static void add_flags(const struct dump_task *t)
+{
+	const MmEntry *mm = t->t->mm;
+
+	for (size_t i = 0, k = 0; i < mm->n_vmas; i++) {
+		while (t->maps[k].start_va != mm->vmas[i]->start)
+			k++;
+		if (!is_reserve(t, &t->maps[k]))
+			vma_flags(&t->maps[k], mm->vmas[i]);
+	}
+}
+
+/* The flags are there. */
+static int take_flags(struct dump *d, struct dtask *k)
+{
+	add_flags(k->t);
+	k->flags = FLAGS_TAKEN;
+	return dump_guards(d, k->t);
+}
+
+static int dump_task(struct dump *d, struct dtask *k)
+{
+	struct dump_task *t = k->t;
+	int err = k->flags == FLAGS_READ ? refuse_maps(t) : 0;
+
+	mm_of(d, t->t);
+	for (size_t i = 0; err >= 0 && i < t->nmaps; i++)
+		err = dump_map(d, t, &t->maps[i]);
+	return err >= 0 && k->flags == FLAGS_READ ? take_flags(d, k) : err;
+}
+
 int mappings_dump(struct dump *d)
 {
-	for (size_t i = 0; i < d->kinds.ntasks; i++) {
-		struct dump_task *t = &d->kinds.tasks[i];
-		int err = 0;
+	int err = 0;
 
-		mm_of(d, t->t);
-		for (size_t k = 0; err >= 0 && k < t->nmaps; k++)
-			err = dump_map(d, t, &t->maps[k]);
+	for (size_t i = 0; err >= 0 && i < d->kinds.ntasks; i++)
+		err = in_task(dump_task(d, &d->tasks[i]), &d->tasks[i]);
+	return err;
+}
+
+int mappings_flags(struct dump *d)
+{
+	int err = 0;
+
+	for (size_t i = 0; err >= 0 && i < d->kinds.ntasks; i++) {
+		struct dtask *k = &d->tasks[i];
+
+		if (k->flags == FLAGS_TAKEN)
+			continue;
+		err = refuse_maps(k->t);
 		if (err >= 0)
-			err = dump_guards(d, t);
-		if (err < 0)
-			return err_ctx(err, "task %d (%s)", t->pid, t->stat.comm);
+			err = take_flags(d, k);
+		err = in_task(err, k);
 	}
-	return 0;
+	return err;
 }

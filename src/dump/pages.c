@@ -65,8 +65,9 @@ static struct area area_of_map(const struct map *m)
 }
 
 /* All in one go, but for large anonymous mappings: there the quicker question does, or none. */
-static int scan_pages(const struct dump_task *t, const struct pagemap *pm, struct arena *ar, struct pagemap_runs *runs)
+static int scan_pages(const struct dtask *k, const struct pagemap *pm, struct arena *ar, struct pagemap_runs *runs)
 {
+	const struct dump_task *t = k->t;
 	uint64_t at = 0;
 	int err = 0;
 
@@ -77,7 +78,7 @@ static int scan_pages(const struct dump_task *t, const struct pagemap *pm, struc
 			continue;
 		err = pagemap_scan(pm, &pagemap_private, at, a.start, runs);
 		if (err >= 0)
-			err = map_full(&t->maps[i]) ?
+			err = k->flags != FLAGS_BESIDE_PAGES && map_full(&t->maps[i]) ?
 				      pagemap_runs_add(runs, &(struct pagemap_run){ a.start, a.end, 0 }) :
 				      page_scan(pm, a.start, a.end, ar, runs);
 		at = a.end;
@@ -128,7 +129,7 @@ static int task_pieces(const struct dump *d, struct dtask *k, const struct pagem
 	struct dump_task *t = k->t;
 	struct pagemap_runs runs = { 0 };
 	size_t run = 0, at = 0, n = d->memory_only ? t->nmaps : t->t->mm->n_vmas;
-	int err = scan_pages(t, pm, d->kinds.a, &runs);
+	int err = scan_pages(k, pm, d->kinds.a, &runs);
 
 	for (size_t i = 0; err >= 0 && i < n; i++) {
 		struct area a = d->memory_only ? area_of_map(&t->maps[i]) : area_of_vma(t->t->mm->vmas[i]);
@@ -182,14 +183,18 @@ static bool is_forked(const struct dump_task *t)
 	return t->stat.flags & PROC_FORKNOEXEC;
 }
 
-/* Pages come to belong to two processes by fork and by MADV_MERGEABLE. (Of a child that left the tree none is told.) */
-static bool stands_alone(const struct dump *d, const struct dump_task *t)
+/*
+ * Pages come to belong to two processes by fork and by MADV_MERGEABLE, whose flag is there if the kernel has merged any.
+ * (Of a child that left the tree none is told.)
+ */
+static bool stands_alone(const struct dump *d, const struct dtask *k)
 {
+	const struct dump_task *t = k->t;
 	bool alone = !is_forked(t);
 
 	for (size_t i = 0; alone && i < d->kinds.ntasks; i++)
 		alone = d->kinds.tasks[i].t->parent != t->t || !is_forked(&d->kinds.tasks[i]);
-	for (size_t i = 0; alone && i < t->nmaps; i++)
+	for (size_t i = 0; alone && k->flags != FLAGS_BESIDE_PAGES && i < t->nmaps; i++)
 		alone = !(t->maps[i].vm_flags & MAP_VM_BIT(MAP_VM_MG));
 	return alone;
 }
@@ -202,7 +207,7 @@ static int task_object(struct dump *d, struct dtask *k, struct collect_object *o
 
 	o->name = arena_printf(d->kinds.a, "task %d (%s)", t->pid, t->stat.comm);
 	o->pid = t->pid;
-	o->alone = stands_alone(d, t);
+	o->alone = stands_alone(d, k);
 	o->src_fd = openat(t->proc_fd, "mem", O_RDONLY | O_CLOEXEC);
 	if (o->src_fd < 0)
 		return err_set(errno, "%s: open its memory", o->name);
@@ -296,12 +301,16 @@ int pages_find(struct dump *d)
 
 int pages_dump(struct dump *d)
 {
+	return collect(d, d->objects, d->nobjects);
+}
+
+void pages_map(struct dump *d)
+{
 	struct shmem_object *const *shmem;
 	size_t ntasks = d->kinds.ntasks;
-	int err = collect(d, d->objects, d->nobjects);
 
 	shmem_list(&d->kinds, &shmem);
-	for (size_t i = 0; err >= 0 && i < d->nobjects; i++) {
+	for (size_t i = 0; i < d->nobjects; i++) {
 		struct snap_shmem *s;
 
 		if (i < ntasks) {
@@ -317,7 +326,6 @@ int pages_dump(struct dump *d)
 		d->shpages_written += page_map_fill(d->kinds.a, &d->objects[i], NULL, NULL, &s->pages, NULL);
 		arena_add(d->kinds.a, &d->snap->shmem, &d->snap->nshmem, s);
 	}
-	return err;
 }
 
 void pages_done(struct dump *d)

@@ -28,6 +28,8 @@ int precopy_copy(void *dump)
 	int err = pages_dump(d);
 
 	if (err >= 0)
+		pages_map(d);
+	if (err >= 0)
 		err = guard_check();
 	if (err >= 0 && poll(&root, 1, 0) > 0)
 		return err_say(ESRCH, "task %d (%s) ended before all of its memory was read", d->kinds.tasks[0].pid,

@@ -106,6 +106,9 @@ int track_find(struct dump *d, struct dtask *k)
 	t->found = err > 0;
 	if (err <= 0)
 		return err;
+	err = outside_see_all(d); /* their flags tell which mappings are watched */
+	if (err < 0)
+		return err;
 	if (!is_of(&t->lease.facts, k->t)) {
 		log_debug("task %d: it is not the program any more that was tracked", k->t->pid);
 		return 0;

@@ -19,20 +19,20 @@ static int anon_dump(struct dumping *d, struct dump_task *t, const struct map *m
 {
 	static const char *const known[] = { "[heap]", "[stack", "[anon:" };
 	bool ok = !m->name[0];
-	int err = vma_fill(d->a, m, v);
 
 	(void)t;
+	vma_fill(d->a, m, v);
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 		ok |= !strncmp(m->name, known[i], strlen(known[i]));
-	if (!err && (!ok || m->shared))
-		err = err_say(ENOTSUP, "mapping %" PRIx64 "-%" PRIx64 " (%s) is not supported yet", m->start_va,
-			      m->end_va, m->name);
+	if (!ok || m->shared)
+		return err_say(ENOTSUP, "mapping %" PRIx64 "-%" PRIx64 " (%s) is not supported yet", m->start_va,
+			       m->end_va, m->name);
 	v->flags |= MAP_ANONYMOUS;
 	v->pgoff = 0;
 	v->status |= VMA_ANON_PRIVATE;
 	if (!strcmp(m->name, "[heap]"))
 		v->status |= VMA_AREA_HEAP;
-	return err;
+	return 0;
 }
 
 static bool anon_owns(const VmaEntry *v)

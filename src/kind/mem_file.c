@@ -123,16 +123,15 @@ static int file_id(struct dumping *d, const struct dump_task *t, const struct ma
 static int file_dump(struct dumping *d, struct dump_task *t, const struct map *m, VmaEntry *v)
 {
 	uint32_t id;
-	int err = vma_fill(d->a, m, v);
+	int err = file_id(d, t, m, &id);
 
-	if (err >= 0)
-		err = file_id(d, t, m, &id);
 	if (err < 0)
 		return err;
+	vma_fill(d->a, m, v);
 	v->shmid = id;
 	v->status |= m->shared ? VMA_FILE_SHARED : VMA_FILE_PRIVATE;
 	v->has_fdflags = true;
-	v->fdflags = m->shared && (m->vm_flags & MAP_VM_BIT(MAP_VM_MW) || m->prot & PROT_WRITE) ? O_RDWR : O_RDONLY;
+	v->fdflags = m->shared && m->prot & PROT_WRITE ? O_RDWR : O_RDONLY;
 	return 0;
 }
 

@@ -25,26 +25,25 @@ static bool starts(const char *text, const char *with)
 
 static bool shmem_match(const struct map *m)
 {
-	static const char *const names[] = { "/memfd:", "/dev/zero (deleted)", "/SYSV", "/anon_hugepage", "[anon_shmem:" };
+	static const char *const names[] = { "/memfd:", "/dev/zero (deleted)", "/SYSV", "[anon_shmem:" };
 	bool named = false;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		named |= starts(m->name, names[i]);
 	/* a file on disk may have such a name too */
-	return named && (m->vm_flags & MAP_VM_BIT(MAP_VM_HT) || shmem_is_device(makedev(m->dev_major, m->dev_minor)));
+	return named && shmem_is_device(makedev(m->dev_major, m->dev_minor));
 }
 
 static int shmem_dump(struct dumping *d, struct dump_task *t, const struct map *m, VmaEntry *v)
 {
 	char link[64];
 	uint32_t id;
-	int err = vma_fill(d->a, m, v);
+	int err;
 
-	if (!err && starts(m->name, "/SYSV"))
-		err = err_say(ENOTSUP, "mapping %" PRIx64 "-%" PRIx64 " (%s): SysV shared memory is not supported yet",
-			      m->start_va, m->end_va, m->name);
-	if (err < 0)
-		return err;
+	if (starts(m->name, "/SYSV"))
+		return err_say(ENOTSUP, "mapping %" PRIx64 "-%" PRIx64 " (%s): SysV shared memory is not supported yet",
+			       m->start_va, m->end_va, m->name);
+	vma_fill(d->a, m, v);
 	snprintf(link, sizeof(link), "map_files/%" PRIx64 "-%" PRIx64, m->start_va, m->end_va);
 	err = dumping_link(d, t->pid, link, &id);
 	if (err < 0)
@@ -52,7 +51,7 @@ static int shmem_dump(struct dumping *d, struct dump_task *t, const struct map *
 	v->shmid = id;
 	v->status |= VMA_AREA_MEMFD | (m->shared ? VMA_FILE_SHARED : VMA_FILE_PRIVATE);
 	v->has_fdflags = true;
-	v->fdflags = m->shared && (m->vm_flags & MAP_VM_BIT(MAP_VM_MW) || m->prot & PROT_WRITE) ? O_RDWR : O_RDONLY;
+	v->fdflags = m->shared && m->prot & PROT_WRITE ? O_RDWR : O_RDONLY;
 	return 0;
 }
 

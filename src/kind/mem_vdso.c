@@ -36,10 +36,7 @@ static int vvar_dump(struct dump_task *t, const struct map *m, VmaEntry *v)
 
 static int vdso_dump(struct dumping *d, struct dump_task *t, const struct map *m, VmaEntry *v)
 {
-	int err = vma_fill(d->a, m, v);
-
-	if (err < 0)
-		return err;
+	vma_fill(d->a, m, v);
 	v->flags |= MAP_ANONYMOUS;
 	v->pgoff = 0;
 	v->status |= VMA_ANON_PRIVATE;

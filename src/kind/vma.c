@@ -6,6 +6,7 @@
  */
 #include "kind/vma.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -72,13 +73,25 @@ static char *name_given(struct arena *a, const struct map *m)
 	return arena_printf(a, "%.*s", (int)strlen(colon) - 2, colon + 1);
 }
 
-int vma_fill(struct arena *a, const struct map *m, VmaEntry *v)
+void vma_fill(struct arena *a, const struct map *m, VmaEntry *v)
+{
+	v->flags = m->shared ? MAP_SHARED : MAP_PRIVATE;
+	v->status = VMA_AREA_REGULAR;
+	v->fd = -1;
+	v->anon_name = name_given(a, m);
+}
+
+int vma_refuse(const struct map *m)
 {
 	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]) && !kernels_own(m); i++)
 		if (is_refused(m, refused[i].flag))
 			return err_say(ENOTSUP, "mapping %" PRIx64 "-%" PRIx64 " (%s): %s is not supported yet",
 				       m->start_va, m->end_va, m->name[0] ? m->name : "anonymous", refused[i].what);
-	v->flags = m->shared ? MAP_SHARED : MAP_PRIVATE;
+	return 0;
+}
+
+void vma_flags(const struct map *m, VmaEntry *v)
+{
 	if (has(m, MAP_VM_GD))
 		v->flags |= MAP_GROWSDOWN;
 	if (has(m, MAP_VM_LO))
@@ -88,15 +101,13 @@ int vma_fill(struct arena *a, const struct map *m, VmaEntry *v)
 		v->flags |= MAP_NORESERVE;
 	if (has(m, MAP_VM_DP))
 		v->flags |= MAP_DROPPABLE;
-	v->status = VMA_AREA_REGULAR;
-	v->fd = -1;
 	v->madv = 0;
 	for (size_t i = 0; i < sizeof(advised) / sizeof(advised[0]); i++)
 		if (has(m, advised[i].flag))
 			v->madv |= UINT64_C(1) << advised[i].advice;
 	v->has_madv = v->madv != 0;
-	v->anon_name = name_given(a, m);
-	return 0;
+	if (v->has_fdflags && m->shared && has(m, MAP_VM_MW))
+		v->fdflags = O_RDWR;
 }
 
 void vma_map(const VmaEntry *v, uint32_t prot, uint32_t type, int fd, struct prog *p)

@@ -5,11 +5,12 @@
 
 #include "kind/kind.h"
 
-/*
- * Fills flags, status (regular), madv, fd and name of v from m; the kind adds its own bits. Refuses by name
- * what no kind can bring back (huge pages, device memory, userfaultfd, shadow stacks, sealed mappings).
- */
-int vma_fill(struct arena *a, const struct map *m, VmaEntry *v) must_check;
+/* Fills flags, status (regular), fd and name of v from m, as far as /proc/PID/maps tells; the kind adds its own bits. */
+void vma_fill(struct arena *a, const struct map *m, VmaEntry *v);
+/* Refuses by name what no kind can bring back (huge pages, device memory, userfaultfd...). Takes m->vm_flags. */
+int vma_refuse(const struct map *m) must_check;
+/* Adds to v what only smaps tells: locks, advice, and whether it may become writable. Takes m->vm_flags. */
+void vma_flags(const struct map *m, VmaEntry *v);
 
 /* Emits mmap() of v at its address, nothing replaced. type: MAP_PRIVATE, MAP_SHARED...; fd -1: anonymous. */
 void vma_map(const VmaEntry *v, uint32_t prot, uint32_t type, int fd, struct prog *p);

@@ -98,7 +98,7 @@ static int where_is(const struct dtask *k, const struct found *f, struct user_re
 	return ledge_left(k->t->proc_fd, vdso->start_va, vdso->end_va - vdso->start_va, regs);
 }
 
-/* On to where its next system call begins or ends. Signals, of which it has blocked what can be blocked, go to it. */
+/* On to where its next system call begins or ends. What signals cannot be blocked go to it. */
 static int follow(pid_t tid, uint64_t deadline_ns)
 {
 	struct ptrace_stop stop = { .kind = PTRACE_STOP_NONE };
@@ -137,6 +137,8 @@ static int bring_home(const struct dtask *k, const struct found *f, pid_t tid, s
 
 	if (where <= 0)
 		return where;
+	if (where == 1) /* its own mask comes back on the way; a handler before that would come back here later */
+		err = ptrace_set_sigmask(tid, ~UINT64_C(0));
 	while (err >= 0 && where == 1) {
 		called = true;
 		err = follow(tid, deadline);
@@ -173,13 +175,21 @@ static int bring_all(struct dump *d, struct dtask *k, const struct found *f, str
 }
 
 /* One that was not written to since it was mapped has nothing to hide; its flags, when they were read, tell. */
-static int sweep(const struct dtask *k)
+static int sweep(struct dtask *k)
 {
+	const struct dthread *leader = &k->threads[0];
+	struct ledge_owner o = { leader->th->sigmask, leader->regs.rsp, 0 };
 	const struct map *vdso = vdso_of(k);
+	int n, stay;
 
 	if (!vdso || (vdso->page_len && !vdso->anon_len))
 		return 0;
-	return ledge_sweep(k->t->proc_fd, vdso->start_va, vdso->end_va - vdso->start_va);
+	for (size_t i = 0; i < k->t->nmaps; i++)
+		if (o.stack_va >= k->t->maps[i].start_va && o.stack_va < k->t->maps[i].end_va)
+			o.stack_end_va = k->t->maps[i].end_va;
+	n = ledge_sweep(k->t->proc_fd, vdso->start_va, vdso->end_va - vdso->start_va, &o, &stay);
+	k->unclean |= stay > 0;
+	return n;
 }
 
 /* Who was sent there and has not left, but is not there, is in a handler and comes back. */

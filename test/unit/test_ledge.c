@@ -4,6 +4,7 @@
  * killed.
  */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -24,7 +25,7 @@
 
 struct shared {
 	volatile uint64_t rounds;
-	volatile int wrong;
+	volatile int wrong, handling, may_end;
 	int pipe[2];
 };
 
@@ -212,7 +213,9 @@ static void what_was_left_is_found(void **state)
 	size_t vdso_len;
 	uint64_t vdso_va = (uint64_t)vdso_own(&vdso_len);
 	struct ledge_way way = { .home = &regs, .undo = LEDGE_UNMAP, .len = 4096 };
+	struct ledge_owner o = { 0 };
 	struct ledge l;
+	int stay;
 
 	(void)state;
 	for (int i = 0; i < 3; i++)
@@ -220,9 +223,13 @@ static void what_was_left_is_found(void **state)
 	until_more(s);
 	stop(pid);
 	assert_int_equal(ptrace_get_regs(pid, &regs), 0);
+	o.stack_va = regs.rsp;
+	o.stack_end_va = regs.rsp + 1; /* empty */
 	assert_int_equal(ledge_left(proc, vdso_va, vdso_len, &regs), 0);
-	assert_int_equal(ledge_sweep(proc, vdso_va, vdso_len), 3);
-	assert_int_equal(ledge_sweep(proc, vdso_va, vdso_len), 0);
+	assert_int_equal(ledge_sweep(proc, vdso_va, vdso_len, &o, &stay), 3);
+	assert_int_equal(stay, 0);
+	assert_int_equal(ledge_sweep(proc, vdso_va, vdso_len, &o, &stay), 0);
+	assert_int_equal(stay, 0);
 	assert_int_equal(ledge_put(proc, vdso_va, vdso_len, &way, &l), 0);
 	on.rip = l.call_va;
 	assert_int_equal(ledge_left(proc, vdso_va, vdso_len, &on), 1);
@@ -233,7 +240,86 @@ static void what_was_left_is_found(void **state)
 	assert_int_equal(on.rax, regs.rax);
 	assert_int_equal(on.r11, regs.r11);
 	ledge_take(&l);
-	assert_int_equal(ledge_sweep(proc, vdso_va, vdso_len), 0);
+	assert_int_equal(ledge_sweep(proc, vdso_va, vdso_len, &o, &stay), 0);
+	assert_int_equal(ptrace_detach(pid, 0), 0);
+	until_more(s);
+	child_end(pid);
+}
+
+static struct shared *handled;
+
+static void handle(int sig)
+{
+	(void)sig;
+	handled->handling = true;
+	while (!handled->may_end)
+		usleep(100);
+	handled->handling = false;
+}
+
+static void spins_and_handles(void *arg, int ready)
+{
+	struct sigaction act = { .sa_handler = handle, .sa_flags = SA_NODEFER };
+
+	handled = arg;
+	sigaction(SIGUSR1, &act, NULL);
+	spins(arg, ready);
+}
+
+static void until(volatile const int *flag, int value)
+{
+	uint64_t end = soon();
+
+	while (*flag != value && trace_now_ns() < end)
+		usleep(100);
+	assert_int_equal(*flag, value);
+}
+
+/* The tracer was killed between its last two steps: the mask is home, the registers are on the ledge. A signal comes. */
+static void what_a_handler_returns_to_stays(void **state)
+{
+	struct shared *s = shared_new();
+	pid_t pid = child_start(spins_and_handles, s);
+	auto_close int proc = proc_dir(pid);
+	struct user_regs_struct regs, away;
+	size_t vdso_len;
+	uint64_t vdso_va = (uint64_t)vdso_own(&vdso_len);
+	struct ledge_way way = { .home = &regs };
+	struct ledge_owner o = { 0 };
+	struct ledge l;
+	int stay;
+
+	(void)state;
+	stop(pid);
+	assert_int_equal(ptrace_get_regs(pid, &regs), 0);
+	assert_int_equal(ledge_put(proc, vdso_va, vdso_len, &way, &l), 0);
+	away = regs;
+	away.rip = l.call_va + 2; /* behind the call */
+	away.orig_rax = UINT64_MAX;
+	assert_int_equal(ptrace_set_regs(pid, &away), 0);
+	assert_int_equal(kill(pid, SIGUSR1), 0);
+	assert_int_equal(ptrace_detach(pid, 0), 0);
+	close(l.mem_fd);
+	until(&s->handling, true);
+	stop(pid);
+	assert_int_equal(ptrace_get_regs(pid, &away), 0);
+	o.stack_va = away.rsp;
+	o.stack_end_va = regs.rsp; /* where it was interrupted */
+	assert_int_equal(ledge_left(proc, vdso_va, vdso_len, &away), 0);
+	assert_int_equal(ledge_sweep(proc, vdso_va, vdso_len, &o, &stay), 0);
+	assert_int_equal(stay, 1);
+	o = (struct ledge_owner){ .mask = 1 }; /* seen by what it blocks */
+	assert_int_equal(ledge_sweep(proc, vdso_va, vdso_len, &o, &stay), 0);
+	assert_int_equal(stay, 1);
+	assert_int_equal(ptrace_detach(pid, 0), 0);
+	s->may_end = true;
+	until(&s->handling, false);
+	until_more(s);
+	stop(pid);
+	assert_int_equal(ptrace_get_regs(pid, &away), 0);
+	o = (struct ledge_owner){ 0, away.rsp, regs.rsp };
+	assert_int_equal(ledge_sweep(proc, vdso_va, vdso_len, &o, &stay), 1);
+	assert_int_equal(stay, 0);
 	assert_int_equal(ptrace_detach(pid, 0), 0);
 	until_more(s);
 	child_end(pid);
@@ -277,6 +363,7 @@ int main(void)
 		cmocka_unit_test(an_interrupted_call_starts_again),
 		cmocka_unit_test(a_tracer_that_lives_leaves_no_trace),
 		cmocka_unit_test(what_was_left_is_found),
+		cmocka_unit_test(what_a_handler_returns_to_stays),
 		cmocka_unit_test(a_mapping_goes_with_its_tracer),
 	};
 

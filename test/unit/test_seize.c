@@ -379,7 +379,9 @@ static void hold_and_check(struct arena *a, pid_t pid, int rounds)
 				assert_int_equal(stat.state, 't');
 				assert_int_equal(proc_children(t->proc_fd, tids[k], a, &kids, &n_kids), 0);
 				for (size_t c = 0; c < n_kids; c++)
-					assert_non_null(task_of(s, kids[c]));
+					if (!task_of(s, kids[c]))
+						fail_msg("%d, child of thread %d of %d, in state %c, is not held",
+							 kids[c], tids[k], t->pid, state_of(kids[c]));
 			}
 		}
 		usleep(200);

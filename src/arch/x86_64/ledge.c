@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 
@@ -12,7 +13,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 
-enum { VDSO_LEN_MAX = 1 << 16, ALIGN = 16 };
+enum { VDSO_LEN_MAX = 1 << 16, ALIGN = 16, STACK_LEN_MAX = 16 << 20 };
 
 /* Where its parts begin. The mask is last, the mark before it. */
 enum {
@@ -219,21 +220,51 @@ int ledge_left(int proc_fd, uint64_t vdso_va, uint64_t vdso_len, struct user_reg
 	return 0;
 }
 
-int ledge_sweep(int proc_fd, uint64_t vdso_va, uint64_t vdso_len)
+/*
+ * A signal that came on the ledge, when the mask was home already, has left a frame with an address of it on the stack.
+ * A handler that has moved to another stack is known by what it blocks.
+ */
+static bool may_come_back(int mem_fd, const struct ledge_owner *o, const uint8_t *code, uint64_t va)
+{
+	uint64_t from = (o->stack_va + 7) & ~UINT64_C(7), home = value_at(code, MASK_AT);
+	size_t len = from < o->stack_end_va ? o->stack_end_va - from : 0;
+	auto_free uint64_t *word = NULL;
+	ssize_t n;
+
+	if (o->mask != home && (o->mask & home) == home)
+		return true;
+	len = len < STACK_LEN_MAX ? len : STACK_LEN_MAX;
+	word = malloc(len + 1);
+	n = word ? io_pread(mem_fd, word, len, from) : -ENOMEM;
+	for (ssize_t i = 0; i < n / 8; i++)
+		if (word[i] - va < LEDGE_LEN)
+			return true;
+	return n < 0;
+}
+
+int ledge_sweep(int proc_fd, uint64_t vdso_va, uint64_t vdso_len, const struct ledge_owner *o, int *ret_stay)
 {
 	static const uint8_t zeros[LEDGE_LEN];
 	uint8_t vdso[VDSO_LEN_MAX];
 	auto_close int fd = read_vdso(proc_fd, vdso_va, vdso_len, vdso);
 	int n = 0;
 
+	*ret_stay = 0;
 	if (fd < 0)
 		return fd;
 	for (uint64_t at = 0; at + LEDGE_LEN <= vdso_len; at += ALIGN) {
-		int err = is_ledge(vdso + at) ? io_pwrite(fd, zeros, sizeof(zeros), vdso_va + at) : 1;
+		int err;
 
+		if (!is_ledge(vdso + at))
+			continue;
+		if (may_come_back(fd, o, vdso + at, vdso_va + at)) {
+			++*ret_stay;
+			continue;
+		}
+		err = io_pwrite(fd, zeros, sizeof(zeros), vdso_va + at);
 		if (err < 0)
 			return err_set(-err, "write to its vdso");
-		n += !err;
+		n++;
 	}
 	return n;
 }

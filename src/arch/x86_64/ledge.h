@@ -57,7 +57,17 @@ void ledge_take(struct ledge *l);
  * *regs are those of home; 1: it is still to make calls.
  */
 int ledge_left(int proc_fd, uint64_t vdso_va, uint64_t vdso_len, struct user_regs_struct *regs) must_check;
-/* Takes all that were left away: no thread is on them, and none of ours is there. Returns how many. */
-int ledge_sweep(int proc_fd, uint64_t vdso_va, uint64_t vdso_len) must_check;
+
+/* The thread that ledges were made for, as it stands now: its mask, its stack from the pointer to the mapping's end. */
+struct ledge_owner {
+	uint64_t mask, stack_va, stack_end_va;
+};
+
+/*
+ * Takes all that were left away: no thread is on them, and none of ours is there. Returns how many. *ret_stay: as many
+ * may be where a signal handler that the owner is in returns to.
+ */
+int ledge_sweep(int proc_fd, uint64_t vdso_va, uint64_t vdso_len, const struct ledge_owner *o,
+		int *ret_stay) must_check;
 
 #endif

@@ -116,6 +116,15 @@ int ptrace_poll_stop(pid_t tid, struct ptrace_stop *ret_stop)
 	}
 }
 
+void ptrace_stands(pid_t tid, struct ptrace_stop *ret_stop)
+{
+	siginfo_t info = { 0 };
+
+	*ret_stop = (struct ptrace_stop){ .kind = PTRACE_STOP_NONE };
+	if (!ptrace(PTRACE_GETSIGINFO, tid, NULL, &info) && info.si_code >> 8 == EVENT_STOP)
+		*ret_stop = stop_of(info.si_code << 8 | 0x7f);
+}
+
 void ptrace_waiter_begin(struct ptrace_waiter *w, uint64_t deadline_ns)
 {
 	sigset_t chld;

@@ -59,6 +59,8 @@ int ptrace_wait(pid_t tid, uint64_t deadline_ns, struct ptrace_stop *ret_stop) m
 int ptrace_wait_stop(pid_t tid, uint64_t deadline_ns, struct ptrace_stop *ret_stop) must_check;
 /* One step of the same, for waiting on many at once: sets kind NONE while it is on its way. */
 int ptrace_poll_stop(pid_t tid, struct ptrace_stop *ret_stop) must_check;
+/* Tells of a stop for an interrupt, or of the group, that was waited for long ago; PTRACE_STOP_NONE: it is in none. */
+void ptrace_stands(pid_t tid, struct ptrace_stop *ret_stop);
 
 /*
  * Sleeping until some tracee reports, for loops over ptrace_poll*(): SIGCHLD is

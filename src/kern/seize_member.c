@@ -31,8 +31,10 @@ int member_stop(struct seizer *z, struct member *m, pid_t tid)
 }
 
 /*
- * Stops the threads that are listed now; those that are not listed any more are
- * reaped (an exec killed them). 0 if all of them stand, 1 if there was any change, or -errno.
+ * Stops the threads that are listed now; those that are not listed any more are reaped (an exec killed them).
+ * 0 if all of them stand, 1 if there was any change, or -errno. As many must be listed as the look at the leader has
+ * counted: else an exec between the two has put a thread in the leader's place, and under its number, that we do not
+ * hold.
  */
 static int member_list(struct seizer *z, struct member *m)
 {
@@ -41,6 +43,8 @@ static int member_list(struct seizer *z, struct member *m)
 	int r = proc_threads(m->task.proc_fd, z->a, &tids, &n), news = r < 0;
 
 	m->gen++;
+	if (r >= 0)
+		news = n != (size_t)m->task.stat.num_threads;
 	for (size_t i = 0; r >= 0 && i < n; i++)
 		news |= member_stop(z, m, tids[i]);
 	for (size_t i = 0; r >= 0 && i < m->n_threads; i++) {
@@ -111,8 +115,11 @@ int member_settle(struct seizer *z, struct member *m)
 		tracees_expect(&z->set, leader);
 		return 0;
 	}
-	/* counting is not enough: an exec leaves us with records of threads that it killed */
-	r = stat->num_threads > 1 || m->n_threads > 1 ? member_list(z, m) : 0;
+	/*
+	 * Counting is not enough: an exec leaves us with records of threads that it killed. None counted: it did so while
+	 * we looked.
+	 */
+	r = stat->num_threads != 1 || m->n_threads > 1 ? member_list(z, m) : 0;
 	m->settled = !r;
 	return r < 0 ? r : 0;
 }

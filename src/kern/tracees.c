@@ -74,13 +74,16 @@ int tracee_seize(pid_t tid)
 static int look(struct tracee *t)
 {
 	struct ptrace_stop stop = { .kind = PTRACE_STOP_NONE };
-	int r = t->poke ? interrupt(t->tid) : 0;
+	bool poke = t->poke;
+	int r = poke ? interrupt(t->tid) : 0;
 
 	t->poke = false;
 	if (!r)
 		r = ptrace_poll_stop(t->tid, &stop);
 	if (r < 0)
 		return r;
+	if (poke && stop.kind == PTRACE_STOP_NONE) /* it never went on: who dies while a list is read cuts it short */
+		ptrace_stands(t->tid, &stop);
 	if (stop.kind == PTRACE_STOP_NONE)
 		return 0;
 	t->state = stop.kind == PTRACE_STOP_DIED ? TRACEE_DIED : TRACEE_STOPPED;

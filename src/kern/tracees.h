@@ -55,7 +55,8 @@ struct tracee *tracees_add(struct tracees *set, pid_t tid, uint8_t hand, bool po
 
 /*
  * Takes it for running, and has it interrupted again: an exec may have made
- * another thread of it, which may have been seized under another number, and missed its interrupt.
+ * another thread of it, which may have been seized under another number, and missed its interrupt. If it stands after
+ * all, that is seen.
  */
 void tracees_expect(struct tracees *set, struct tracee *t);
 

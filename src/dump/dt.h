@@ -164,7 +164,7 @@ int mappings_flags(struct dump *d) must_check;
 int pages_find(struct dump *d) must_check;
 int pages_dump(struct dump *d) must_check;
 void pages_map(struct dump *d);
-void pages_done(struct dump *d);
+void pages_done(void *dump);
 
 /* precopy.c: the same for a pre-dump, as its stages: the first while the tree stands, the second while it runs. */
 int precopy_find(void *dump) must_check;

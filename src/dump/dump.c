@@ -62,11 +62,6 @@ static int stage_track(void *ctx)
 	return track_begin(ctx);
 }
 
-static void done_track(void *ctx)
-{
-	track_done(ctx);
-}
-
 static int stage_seize(void *ctx)
 {
 	struct dump *d = ctx;
@@ -207,11 +202,6 @@ static int stage_page_map(void *ctx)
 	return checked(sharing_dump(ctx));
 }
 
-static void done_pages(void *ctx)
-{
-	pages_done(ctx);
-}
-
 /* Scripts are processes, which are made only when no helper is at work. */
 static int stage_post_dump(void *ctx)
 {
@@ -277,7 +267,7 @@ static int stage_dedup(void *ctx)
 
 static const struct stage stages[] = {
 	{ "open", stage_open, undo_open, NULL },
-	{ "track", stage_track, NULL, done_track },
+	{ "track", stage_track, NULL, track_done },
 	{ "pre-dump", stage_pre_dump, NULL, NULL },
 	{ "seize", stage_seize, undo_seize, NULL },
 	{ "gpu", stage_gpu, NULL, gpu_dump_done },
@@ -288,7 +278,7 @@ static const struct stage stages[] = {
 	{ "leave", stage_leave, NULL, NULL },
 	{ "mappings", stage_mappings, NULL, NULL },
 	{ "files", stage_files, undo_files, done_files },
-	{ "pages", stage_pages, NULL, done_pages },
+	{ "pages", stage_pages, NULL, pages_done },
 	{ "flags", stage_flags, NULL, NULL },
 	{ "page-map", stage_page_map, NULL, NULL },
 	{ "gpu-pages", gpu_away_wait, NULL, NULL },
@@ -301,11 +291,11 @@ static const struct stage stages[] = {
 
 static const struct stage pre_stages[] = {
 	{ "open", stage_open, undo_open, NULL },
-	{ "track", stage_track, NULL, done_track },
+	{ "track", stage_track, NULL, track_done },
 	{ "pre-dump", stage_pre_dump, NULL, NULL },
 	{ "seize", stage_seize, undo_seize, NULL },
 	{ "facts", stage_facts, undo_facts, done_facts },
-	{ "find", precopy_find, undo_ask, done_pages },
+	{ "find", precopy_find, undo_ask, pages_done },
 	{ "release", stage_release, NULL, NULL },
 	{ "copy", precopy_copy, NULL, NULL },
 	{ "save", stage_save, inventory_stats_remove, NULL },

@@ -184,8 +184,8 @@ static bool is_forked(const struct dump_task *t)
 }
 
 /*
- * Pages come to belong to two processes by fork and by MADV_MERGEABLE, whose flag is there if the kernel has merged any.
- * (Of a child that left the tree none is told.)
+ * Pages come to belong to two processes by fork and by MADV_MERGEABLE, whose flag is there if the kernel has merged
+ * any. (Of a child that left the tree none is told.)
  */
 static bool stands_alone(const struct dump *d, const struct dtask *k)
 {
@@ -328,8 +328,10 @@ void pages_map(struct dump *d)
 	}
 }
 
-void pages_done(struct dump *d)
+void pages_done(void *dump)
 {
+	struct dump *d = dump;
+
 	for (size_t i = 0; i < d->nobjects; i++) {
 		struct collect_object *o = &d->objects[i];
 

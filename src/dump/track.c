@@ -301,8 +301,10 @@ void track_keep(struct dump *d)
 	keeper_finish(&d->keeper);
 }
 
-void track_done(struct dump *d)
+void track_done(void *dump)
 {
+	struct dump *d = dump;
+
 	for (size_t i = 0; d->tasks && i < d->kinds.ntasks; i++) {
 		struct track *t = &d->tasks[i].track;
 

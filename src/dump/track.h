@@ -43,6 +43,6 @@ int track_unchanged(struct dump *d, struct dtask *k) must_check;
 int track_arm(struct dump *d) must_check;
 /* --track-mem: the images are complete, the tree goes on: somebody has to keep it. */
 void track_keep(struct dump *d);
-void track_done(struct dump *d);
+void track_done(void *dump);
 
 #endif

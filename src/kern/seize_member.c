@@ -116,8 +116,8 @@ int member_settle(struct seizer *z, struct member *m)
 		return 0;
 	}
 	/*
-	 * Counting is not enough: an exec leaves us with records of threads that it killed. None counted: it did so while
-	 * we looked.
+	 * Counting is not enough: an exec leaves us with records of threads that it killed. None counted: it did so
+	 * while we looked.
 	 */
 	r = stat->num_threads != 1 || m->n_threads > 1 ? member_list(z, m) : 0;
 	m->settled = !r;

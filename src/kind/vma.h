@@ -5,7 +5,7 @@
 
 #include "kind/kind.h"
 
-/* Fills flags, status (regular), fd and name of v from m, as far as /proc/PID/maps tells; the kind adds its own bits. */
+/* Fills flags, status (regular), fd and name of v from m, as /proc/PID/maps tells them; the kind adds its own bits. */
 void vma_fill(struct arena *a, const struct map *m, VmaEntry *v);
 /* Refuses by name what no kind can bring back (huge pages, device memory, userfaultfd...). Takes m->vm_flags. */
 int vma_refuse(const struct map *m) must_check;

@@ -275,7 +275,7 @@ static void until(volatile const int *flag, int value)
 	assert_int_equal(*flag, value);
 }
 
-/* The tracer was killed between its last two steps: the mask is home, the registers are on the ledge. A signal comes. */
+/* The tracer was killed between its last two steps: the mask is home, the registers are not. A signal comes. */
 static void what_a_handler_returns_to_stays(void **state)
 {
 	struct shared *s = shared_new();

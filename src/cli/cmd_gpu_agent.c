@@ -15,6 +15,7 @@
 #include "cli/part.h"
 #include "gpu/gpu_agent.h"
 #include "gpu/gpu_client.h"
+#include "gpu/gpu_spawn.h"
 
 #define PROGRAM "thaw-gpu-agent"
 
@@ -67,6 +68,15 @@ static int agent_become(const struct opts *o)
 	return err_set(errno, "run %s", path);
 }
 
+/* Who waits for the agent is told why it does not come. */
+static int agent_try(const struct opts *o)
+{
+	int r = agent_become(o);
+
+	gpu_spawn_tell(o->ready_fd, r);
+	return r;
+}
+
 int cmd_gpu_agent(const struct opts *o, int *ret_exit)
 {
 	const struct gpu_agent_opts agent = {
@@ -79,5 +89,5 @@ int cmd_gpu_agent(const struct opts *o, int *ret_exit)
 		return drop(o);
 	if (o->status)
 		return status_print(o);
-	return gpu_agent_run ? gpu_agent_run(&agent) : agent_become(o);
+	return gpu_agent_run ? gpu_agent_run(&agent) : agent_try(o);
 }

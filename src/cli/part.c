@@ -18,8 +18,13 @@ int part_find(const char *name, char ret[PATH_MAX])
 		return err_set(errno, "/proc/self/exe");
 	self[len] = '\0';
 	*strrchr(self, '/') = '\0';
-	for (size_t i = 0; i < ARRAY_LEN(place); i++)
-		if (snprintf(ret, PATH_MAX, "%s%s/%s", self, place[i], name) < PATH_MAX && !access(ret, R_OK))
+	for (size_t i = 0; i < ARRAY_LEN(place); i++) {
+		if (snprintf(ret, PATH_MAX, "%s%s/%s", self, place[i], name) >= PATH_MAX)
+			continue;
+		if (!access(ret, R_OK))
 			return 0;
+		if (errno == EACCES)
+			return err_set(EACCES, "%s", ret);
+	}
 	return err_say(ENOENT, "%s is neither in %s nor in ../lib/thaw beside it: is thaw installed completely?", name, self);
 }

@@ -170,16 +170,26 @@ def users():
     pid = cuda.start()
     nobody = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups']
     env = cuda.env(XDG_RUNTIME_DIR='/run/user/65534')
-    if not cuda.REAL:  # the checkout may lie where only root goes
+    thaw = '/run/user/65534/thaw'  # the checkout may lie where only root goes
+    shutil.copy(box.THAW, thaw)
+    if not cuda.REAL:
         shutil.copy(f'{cuda.STUB}/libcuda.so.1', '/run/user/65534')
         env.update(THAW_LIBCUDA='/run/user/65534/libcuda.so.1', STUB_CUDA_LOG='/run/user/65534/calls')
-    r = box.run([*nobody, box.THAW, 'cuda', '--get-state', '--pid', str(pid)], env=env)
+    r = box.run([*nobody, thaw, 'cuda', '--get-state', '--pid', str(pid)], env=env)
+    box.refused(r, 'thaw-gpu-agent is neither in /run/user/65534 nor in ')
+    os.mkdir('/run/user/65534/lib', 0o700)
+    shutil.copy(box.DYNAMIC, '/run/user/65534/lib')
+    os.symlink('lib/thaw-gpu-agent', '/run/user/65534/thaw-gpu-agent')
+    r = box.run([*nobody, thaw, 'cuda', '--get-state', '--pid', str(pid)], env=env)
+    box.refused(r, '/run/user/65534/thaw-gpu-agent: Permission denied')
+    os.chmod('/run/user/65534/lib', 0o755)
+    r = box.run([*nobody, thaw, 'cuda', '--get-state', '--pid', str(pid)], env=env)
     box.refused(r, f'process {pid} belongs to user 0, not to user 65534')
     start_agent()
-    r = box.run([*nobody, box.THAW, 'cuda', '--gpu-socket', SOCKET, '--get-state', '--pid', str(pid)], env=env)
+    r = box.run([*nobody, thaw, 'cuda', '--gpu-socket', SOCKET, '--get-state', '--pid', str(pid)], env=env)
     box.refused(r, 'Permission denied')
     os.chmod(SOCKET, 0o666)
-    r = box.run([*nobody, box.THAW, 'cuda', '--gpu-socket', SOCKET, '--get-state', '--pid', str(pid)], env=env)
+    r = box.run([*nobody, thaw, 'cuda', '--gpu-socket', SOCKET, '--get-state', '--pid', str(pid)], env=env)
     box.refused(r, 'user 65534 may not use the GPU agent of user 0')
     cuda.passes(pid)
 

@@ -33,6 +33,7 @@ struct piece {
 struct found {
 	struct piece **v;
 	size_t n;
+	const struct map *vdso;
 };
 
 static bool may_hold_blob(const struct map *m)
@@ -51,12 +52,20 @@ static bool is_whole(const struct map *m, const struct map *end, uint64_t len)
 	return at - start_va == len;
 }
 
+static const struct map *vdso_of(const struct dtask *k)
+{
+	for (size_t i = 0; i < k->t->nmaps; i++)
+		if (!strcmp(k->t->maps[i].name, "[vdso]"))
+			return &k->t->maps[i];
+	return NULL;
+}
+
 static int find(const struct dtask *k, struct arena *a, struct found *ret)
 {
 	const struct map *end = k->t->maps + k->t->nmaps;
 	auto_close int fd = -1;
 
-	*ret = (struct found){ 0 };
+	*ret = (struct found){ .vdso = vdso_of(k) };
 	for (const struct map *m = k->t->maps; m < end; m++) {
 		struct pie_head head;
 		struct piece *p;
@@ -77,18 +86,10 @@ static int find(const struct dtask *k, struct arena *a, struct found *ret)
 	return 0;
 }
 
-static const struct map *vdso_of(const struct dtask *k)
-{
-	for (size_t i = 0; i < k->t->nmaps; i++)
-		if (!strcmp(k->t->maps[i].name, "[vdso]"))
-			return &k->t->maps[i];
-	return NULL;
-}
-
 /* 1: the thread is inside; 2: as good as out, *regs are what it has to have; 0: outside. */
 static int where_is(const struct dtask *k, const struct found *f, struct user_regs_struct *regs)
 {
-	const struct map *vdso = vdso_of(k);
+	const struct map *vdso = f->vdso;
 
 	for (size_t i = 0; i < f->n; i++)
 		if (regs->rip >= f->v[i]->start_va && regs->rip < f->v[i]->end_va)

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "base/cleanup.h"
+#include "base/crew.h"
 #include "base/guard.h"
 #include "base/log.h"
 #include "base/progress.h"
@@ -124,12 +125,13 @@ static int area_pieces(const struct area *a, const struct pagemap_runs *runs, si
 	return err;
 }
 
-static int task_pieces(const struct dump *d, struct dtask *k, const struct pagemap *pm, struct pieces *p)
+static int task_pieces(const struct dump *d, struct dtask *k, const struct pagemap *pm, struct arena *ar,
+		       struct pieces *p)
 {
 	struct dump_task *t = k->t;
 	struct pagemap_runs runs = { 0 };
 	size_t run = 0, at = 0, n = d->memory_only ? t->nmaps : t->t->mm->n_vmas;
-	int err = scan_pages(k, pm, d->kinds.a, &runs);
+	int err = scan_pages(k, pm, ar, &runs);
 
 	for (size_t i = 0; err >= 0 && i < n; i++) {
 		struct area a = d->memory_only ? area_of_map(&t->maps[i]) : area_of_vma(t->t->mm->vmas[i]);
@@ -199,13 +201,16 @@ static bool stands_alone(const struct dump *d, const struct dtask *k)
 	return alone;
 }
 
-static int task_object(struct dump *d, struct dtask *k, struct collect_object *o)
+static int task_object(void *ctx, size_t i, struct arena *a)
 {
+	struct dump *d = ctx;
+	struct dtask *k = &d->tasks[i];
+	struct collect_object *o = &d->objects[i];
 	const struct dump_task *t = k->t;
 	struct pieces p = { 0 };
 	int err;
 
-	o->name = arena_printf(d->kinds.a, "task %d (%s)", t->pid, t->stat.comm);
+	o->name = arena_printf(a, "task %d (%s)", t->pid, t->stat.comm);
 	o->pid = t->pid;
 	o->alone = stands_alone(d, k);
 	o->src_fd = openat(t->proc_fd, "mem", O_RDONLY | O_CLOEXEC);
@@ -214,9 +219,7 @@ static int task_object(struct dump *d, struct dtask *k, struct collect_object *o
 	o->may_vanish = d->memory_only;
 	err = pagemap_open(t->proc_fd, &o->pm);
 	if (err >= 0)
-		err = track_unchanged(d, k);
-	if (err >= 0)
-		err = task_pieces(d, k, &o->pm, &p);
+		err = task_pieces(d, k, &o->pm, a, &p);
 	err = err_ctx(err, "%s", o->name);
 	take_pieces(o, &p);
 	return err;
@@ -285,17 +288,19 @@ int pages_find(struct dump *d)
 	struct shmem_object *const *shmem;
 	size_t nshmem = shmem_list(&d->kinds, &shmem), ntasks = d->kinds.ntasks, n = ntasks + nshmem;
 	struct collect_object *o = arena_alloc(d->kinds.a, n * sizeof(*o));
-	int err = 0;
+	int err;
 
 	for (size_t i = 0; i < n; i++)
 		o[i].out.fd = o[i].src_fd = o[i].pm.fd = -1;
 	d->objects = o;
 	d->nobjects = n;
-	for (size_t i = 0; err >= 0 && i < n; i++) {
-		err = i < ntasks ? task_object(d, &d->tasks[i], &o[i]) : shmem_object(d, shmem[i - ntasks], &o[i]);
-		if (err >= 0)
-			err = open_out(d, &o[i], (uint32_t)i + 1);
-	}
+	err = track_unchanged(d);
+	if (err >= 0)
+		err = crew_finish(crew_start(d->kinds.a, ntasks, task_object, d));
+	for (size_t i = ntasks; err >= 0 && i < n; i++)
+		err = shmem_object(d, shmem[i - ntasks], &o[i]);
+	for (size_t i = 0; err >= 0 && i < n; i++)
+		err = open_out(d, &o[i], (uint32_t)i + 1);
 	return err;
 }
 

@@ -17,11 +17,13 @@
 #include <inttypes.h>
 
 #include "base/cleanup.h"
+#include "base/crew.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "dump/dt.h"
 
-enum { WINDOW = 2048 }; /* pages looked at in one go */
+/* Pages looked at in one go; runs that lie so near to each other are looked at together, with what is between. */
+enum { WINDOW = 2048, NEAR = 512 };
 
 /* Bits of an entry of pagemap: the frame's number (0: the kernel does not tell us), file or shared, present. */
 static const uint64_t ENTRY_FRAME = (UINT64_C(1) << 55) - 1, ENTRY_FILE = UINT64_C(1) << 61,
@@ -31,12 +33,17 @@ struct range {
 	uint64_t start, end;
 };
 
+/* What is seen from address `at` to `end` of a parent, of its child, and of the parent once more. */
+struct window {
+	uint64_t parent[WINDOW], child[WINDOW], again[WINDOW];
+	uint64_t at, end;
+};
+
 /* Parent and child, side by side. */
 struct pair {
+	const struct dump_task *parent, *child;
 	struct arena *a;
 	int parent_fd, child_fd; /* their pagemaps */
-	uint64_t parent[WINDOW], child[WINDOW], again[WINDOW];
-	uint64_t at, end;        /* what the window shows */
 	struct range **same;     /* the result, ascending */
 	size_t nsame;
 	uint64_t pages;
@@ -55,30 +62,30 @@ static int read_entries(int fd, uint64_t va, uint64_t *entries, size_t n)
 }
 
 /* From va on, as far as `end` at most. */
-static int look(struct pair *k, uint64_t va, uint64_t end)
+static int look(const struct pair *k, struct window *w, uint64_t va, uint64_t end)
 {
 	size_t n = (end - va) / SNAP_PAGE < WINDOW ? (end - va) / SNAP_PAGE : WINDOW;
-	int err = read_entries(k->parent_fd, va, k->parent, n);
+	int err = read_entries(k->parent_fd, va, w->parent, n);
 
 	if (err >= 0)
-		err = read_entries(k->child_fd, va, k->child, n);
+		err = read_entries(k->child_fd, va, w->child, n);
 	if (err >= 0)
-		err = read_entries(k->parent_fd, va, k->again, n);
-	k->at = va;
-	k->end = va + n * SNAP_PAGE;
+		err = read_entries(k->parent_fd, va, w->again, n);
+	w->at = va;
+	w->end = va + n * SNAP_PAGE;
 	return err;
 }
 
-static bool is_same(struct pair *k, size_t i)
+static bool is_same(struct pair *k, const struct window *w, size_t i)
 {
 	const uint64_t all = ENTRY_FRAME | ENTRY_FILE | ENTRY_PRESENT;
-	uint64_t e = k->child[i] & all;
+	uint64_t e = w->child[i] & all;
 
 	if ((e & (ENTRY_FILE | ENTRY_PRESENT)) != ENTRY_PRESENT)
 		return false;
 	if (!(e & ENTRY_FRAME))
 		k->hidden = true;
-	return e & ENTRY_FRAME && e == (k->parent[i] & all) && e == (k->again[i] & all);
+	return e & ENTRY_FRAME && e == (w->parent[i] & all) && e == (w->again[i] & all);
 }
 
 static void add(struct pair *k, uint64_t va)
@@ -95,14 +102,15 @@ static void add(struct pair *k, uint64_t va)
 	arena_add(k->a, &k->same, &k->nsame, last);
 }
 
-static int compare_range(struct pair *k, uint64_t start, uint64_t end)
+/* From start to end. Where a look is needed it goes as far as `reach`. */
+static int compare_range(struct pair *k, struct window *w, uint64_t start, uint64_t end, uint64_t reach)
 {
 	for (uint64_t va = start; va < end && !k->hidden; va += SNAP_PAGE) {
-		int err = va < k->at || va >= k->end ? look(k, va, end) : 0;
+		int err = va < w->at || va >= w->end ? look(k, w, va, reach) : 0;
 
 		if (err < 0)
 			return err;
-		if (is_same(k, (va - k->at) / SNAP_PAGE))
+		if (is_same(k, w, (va - w->at) / SNAP_PAGE))
 			add(k, va);
 	}
 	return 0;
@@ -113,16 +121,30 @@ static uint64_t run_end(const PagemapEntry *e)
 	return e->vaddr + e->nr_pages * SNAP_PAGE;
 }
 
-/* All that both have pages for. */
-static int compare(struct pair *k, const struct snap_pages *p, const struct snap_pages *c)
+/* The end of run i, or of the last one after it that lies near. */
+static uint64_t reach(const struct snap_pages *c, size_t i)
 {
+	uint64_t va = c->runs[i]->vaddr;
+
+	while (i + 1 < c->nruns && run_end(c->runs[i + 1]) - va <= NEAR * SNAP_PAGE)
+		i++;
+	return run_end(c->runs[i]);
+}
+
+/* All that both have pages for. */
+static int compare(struct pair *k)
+{
+	const struct snap_pages *p = &k->parent->t->pages, *c = &k->child->t->pages;
+	struct window w;
 	int err = 0;
+
+	w.at = w.end = 0;
 
 	for (size_t i = 0, j = 0; err >= 0 && i < p->nruns && j < c->nruns;) {
 		uint64_t start = p->runs[i]->vaddr > c->runs[j]->vaddr ? p->runs[i]->vaddr : c->runs[j]->vaddr;
 		uint64_t p_end = run_end(p->runs[i]), c_end = run_end(c->runs[j]);
 
-		err = compare_range(k, start, p_end < c_end ? p_end : c_end);
+		err = compare_range(k, &w, start, p_end < c_end ? p_end : c_end, reach(c, j));
 		if (p_end <= c_end)
 			i++;
 		if (c_end <= p_end)
@@ -173,26 +195,18 @@ static int open_pagemap(const struct dump_task *t)
 	return fd < 0 ? err_set(errno, "open its pagemap") : fd;
 }
 
-static int task_dump(struct dump *d, const struct dump_task *parent, const struct dump_task *child, uint64_t *pages)
+static int see(void *ctx, size_t i, struct arena *a)
 {
-	auto_close int parent_fd = open_pagemap(parent), child_fd = parent_fd < 0 ? -1 : open_pagemap(child);
-	struct pair *k;
-	int err;
+	struct pair *k = (struct pair *)ctx + i;
+	auto_close int parent_fd = open_pagemap(k->parent), child_fd = parent_fd < 0 ? -1 : open_pagemap(k->child);
+	int err = parent_fd < 0 ? parent_fd : child_fd;
 
-	if (parent_fd < 0 || child_fd < 0)
-		return parent_fd < 0 ? parent_fd : child_fd;
-	k = arena_alloc(d->kinds.a, sizeof(*k));
-	k->a = d->kinds.a;
+	k->a = a;
 	k->parent_fd = parent_fd;
 	k->child_fd = child_fd;
-	err = compare(k, &parent->t->pages, &child->t->pages);
-	if (err < 0 || k->hidden)
-		return err;
-	child->t->pages.compared_with = parent->t->pst->pid;
-	*pages += k->pages;
-	if (k->nsame)
-		note(k, &child->t->pages);
-	return 0;
+	if (err >= 0)
+		err = compare(k);
+	return err_ctx(err, "task %d (%s)", k->child->pid, k->child->stat.comm);
 }
 
 static const struct dump_task *find(const struct dump *d, const struct snap_task *t)
@@ -203,16 +217,37 @@ static const struct dump_task *find(const struct dump *d, const struct snap_task
 	return NULL;
 }
 
-int sharing_dump(struct dump *d)
+static size_t pairs_find(const struct dump *d, struct pair *pairs)
 {
-	uint64_t pages = 0;
-	int err = 0;
+	size_t n = 0;
 
-	for (size_t i = 0; err >= 0 && i < d->kinds.ntasks; i++) {
+	for (size_t i = 0; i < d->kinds.ntasks; i++) {
 		const struct dump_task *t = &d->kinds.tasks[i], *parent = t->t->parent ? find(d, t->t->parent) : NULL;
 
 		if (parent && snap_same_program(parent->t, t->t))
-			err = err_ctx(task_dump(d, parent, t, &pages), "task %d (%s)", t->pid, t->stat.comm);
+			pairs[n++] = (struct pair){ .parent = parent, .child = t };
+	}
+	return n;
+}
+
+/* Noted is last: the runs of a child are looked at as a parent's, too. */
+int sharing_dump(struct dump *d)
+{
+	struct pair *pairs = arena_alloc(d->kinds.a, d->kinds.ntasks * sizeof(*pairs));
+	size_t n = pairs_find(d, pairs);
+	int err = crew_finish(crew_start(d->kinds.a, n, see, pairs));
+	uint64_t pages = 0;
+
+	for (size_t i = 0; err >= 0 && i < n; i++) {
+		struct pair *k = &pairs[i];
+
+		if (k->hidden)
+			continue;
+		k->a = d->kinds.a;
+		k->child->t->pages.compared_with = k->parent->t->pst->pid;
+		pages += k->pages;
+		if (k->nsame)
+			note(k, &k->child->t->pages);
 	}
 	if (pages)
 		log_info("%" PRIu64 " pages are shared with a parent (copy-on-write)", pages);

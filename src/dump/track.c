@@ -203,15 +203,13 @@ static const char *mistrust(const struct dump *d, const struct dtask *k)
 	return strcmp(k->track.lease.facts.image, d->base_image) ? "it was tracked since other images" : NULL;
 }
 
-int track_unchanged(struct dump *d, struct dtask *k)
+static int task_unchanged(struct dump *d, struct dtask *k)
 {
 	struct snap_pages held = { 0 };
 	const char *why = mistrust(d, k);
 	struct pagemap pm;
 	int err;
 
-	if (!d->kinds.dir->parent)
-		return 0;
 	if (why) {
 		log_warn("task %d (%s): all of its memory is stored: %s", k->t->pid, k->t->stat.comm, why);
 		return 0;
@@ -224,6 +222,16 @@ int track_unchanged(struct dump *d, struct dtask *k)
 		return err;
 	err = unchanged_of(k, &pm, &held);
 	pagemap_close(&pm);
+	return err;
+}
+
+int track_unchanged(struct dump *d)
+{
+	int err = 0;
+
+	for (size_t i = 0; d->kinds.dir->parent && err >= 0 && i < d->kinds.ntasks; i++)
+		err = err_ctx(task_unchanged(d, &d->tasks[i]), "task %d (%s)", d->tasks[i].t->pid,
+			      d->tasks[i].t->stat.comm);
 	return err;
 }
 

@@ -37,8 +37,8 @@ int track_begin(struct dump *d) must_check;
 int track_find(struct dump *d, struct dtask *k) must_check;
 /* --track-mem: a tracker in every task that has none; the tasks stand, their blobs are not running. */
 int track_enter(struct dump *d) must_check;
-/* Finds the pages that are as they were in the parent images, ascending. */
-int track_unchanged(struct dump *d, struct dtask *k) must_check;
+/* Finds the pages of each task that are as they were in the parent images, ascending. */
+int track_unchanged(struct dump *d) must_check;
 /* --track-mem: watches all that can be watched; from here on it is this dump's tracking. */
 int track_arm(struct dump *d) must_check;
 /* --track-mem: the images are complete, the tree goes on: somebody has to keep it. */

@@ -69,6 +69,16 @@ def joins(out, doc):
     box.check(r.code != 0 and 'not joined' in r.err, f'runs of two builds were joined: {r}')
 
 
+@case('floor')
+def floor():
+    program = os.path.join(box.BUILD, 'bench/floor')
+    words = box.must(box.run([program, '--runs', '1', '20', '.'])).out.split()
+    box.check([x for x in words if x.isalpha() or x.endswith(':')] == ['dump:', 'ms', 'stop', 'look', 'call', 'store', 'end', 'restore:', 'ms'],
+              f'it says {words}')
+    box.check(len([x for x in os.listdir('.') if x.startswith('core-')]) == 20, 'there is not a file for each thread')
+    box.check(box.run([program, '0', '.']).code == 1 and box.run([program, '3', 'nowhere']).code == 1, 'it takes anything')
+
+
 @case('bench measures and shows', limit=120)
 def measures():
     r, out = bench('--scene', 'mem,cow,threads,sleep', '--size', '32M', '--trace', '--note', 'a <test>')

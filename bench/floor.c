@@ -137,7 +137,7 @@ static int list(pid_t pid)
 		die(path);
 	while ((e = readdir(d)))
 		if (e->d_name[0] != '.' && n < nthreads)
-			threads[n++].tid = atoi(e->d_name);
+			threads[n++].tid = (pid_t)strtol(e->d_name, NULL, 10);
 	if (n != nthreads)
 		die("threads are missing");
 	return dirfd(d);
@@ -262,7 +262,7 @@ int main(int argc, char **argv)
 	int runs = 10;
 
 	if (argc > 2 && !strcmp(argv[1], "--runs")) {
-		runs = atoi(argv[2]);
+		runs = (int)strtol(argv[2], NULL, 10);
 		argv += 2;
 		argc -= 2;
 	}

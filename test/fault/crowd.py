@@ -15,7 +15,7 @@ from box import check
 from case import case
 from kills import thaw_killed
 
-PROCESSES, ROUNDS, KILLS = 80, 8, 12
+PROCESSES, ROUNDS, KILLS = 80, 12, 25
 PROGRAM = os.path.join(box.BUILD, 'test/fault/crowd')
 WORDS = 2 + 200
 

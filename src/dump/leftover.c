@@ -52,20 +52,12 @@ static bool is_whole(const struct map *m, const struct map *end, uint64_t len)
 	return at - start_va == len;
 }
 
-static const struct map *vdso_of(const struct dtask *k)
-{
-	for (size_t i = 0; i < k->t->nmaps; i++)
-		if (!strcmp(k->t->maps[i].name, "[vdso]"))
-			return &k->t->maps[i];
-	return NULL;
-}
-
 static int find(const struct dtask *k, struct arena *a, struct found *ret)
 {
 	const struct map *end = k->t->maps + k->t->nmaps;
 	auto_close int fd = -1;
 
-	*ret = (struct found){ .vdso = vdso_of(k) };
+	*ret = (struct found){ .vdso = maps_named(k->t->maps, k->t->nmaps, "[vdso]") };
 	for (const struct map *m = k->t->maps; m < end; m++) {
 		struct pie_head head;
 		struct piece *p;
@@ -180,7 +172,7 @@ static int sweep(struct dtask *k)
 {
 	const struct dthread *leader = &k->threads[0];
 	struct ledge_owner o = { leader->th->sigmask, leader->regs.rsp, 0 };
-	const struct map *vdso = vdso_of(k);
+	const struct map *vdso = maps_named(k->t->maps, k->t->nmaps, "[vdso]");
 	int n, stay;
 
 	if (!vdso || (vdso->page_len && !vdso->anon_len))

@@ -16,7 +16,6 @@
 #include <inttypes.h>
 #include <linux/userfaultfd.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -61,14 +60,11 @@ static int put_ledge(struct dtask *k, enum ledge_undo undo, struct ledge *ret)
 {
 	const struct ledge_way way = { .home = &k->threads[0].regs, .mask = k->t->threads[0].sigmask, .undo = undo,
 				       .len = k->blob_len };
+	const struct map *vdso = maps_named(k->t->maps, k->t->nmaps, "[vdso]");
 
-	for (size_t i = 0; i < k->t->nmaps; i++) {
-		const struct map *m = &k->t->maps[i];
-
-		if (!strcmp(m->name, "[vdso]"))
-			return ledge_put(k->t->proc_fd, m->start_va, m->end_va - m->start_va, &way, ret);
-	}
-	return err_say(ENOTSUP, "it has no vdso");
+	if (!vdso)
+		return err_say(ENOTSUP, "it has no vdso");
+	return ledge_put(k->t->proc_fd, vdso->start_va, vdso->end_va - vdso->start_va, &way, ret);
 }
 
 static int map_here(struct dtask *k)

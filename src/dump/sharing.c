@@ -102,20 +102,6 @@ static void add(struct pair *k, uint64_t va)
 	arena_add(k->a, &k->same, &k->nsame, last);
 }
 
-/* From start to end. Where a look is needed it goes as far as `reach`. */
-static int compare_range(struct pair *k, struct window *w, uint64_t start, uint64_t end, uint64_t reach)
-{
-	for (uint64_t va = start; va < end && !k->hidden; va += SNAP_PAGE) {
-		int err = va < w->at || va >= w->end ? look(k, w, va, reach) : 0;
-
-		if (err < 0)
-			return err;
-		if (is_same(k, w, (va - w->at) / SNAP_PAGE))
-			add(k, va);
-	}
-	return 0;
-}
-
 static uint64_t run_end(const PagemapEntry *e)
 {
 	return e->vaddr + e->nr_pages * SNAP_PAGE;
@@ -131,6 +117,20 @@ static uint64_t reach(const struct snap_pages *c, size_t i)
 	return run_end(c->runs[i]);
 }
 
+/* From start to end, which are within the child's run i. */
+static int compare_range(struct pair *k, struct window *w, uint64_t start, uint64_t end, size_t i)
+{
+	for (uint64_t va = start; va < end && !k->hidden; va += SNAP_PAGE) {
+		int err = va < w->at || va >= w->end ? look(k, w, va, reach(&k->child->t->pages, i)) : 0;
+
+		if (err < 0)
+			return err;
+		if (is_same(k, w, (va - w->at) / SNAP_PAGE))
+			add(k, va);
+	}
+	return 0;
+}
+
 /* All that both have pages for. */
 static int compare(struct pair *k)
 {
@@ -139,12 +139,11 @@ static int compare(struct pair *k)
 	int err = 0;
 
 	w.at = w.end = 0;
-
 	for (size_t i = 0, j = 0; err >= 0 && i < p->nruns && j < c->nruns;) {
 		uint64_t start = p->runs[i]->vaddr > c->runs[j]->vaddr ? p->runs[i]->vaddr : c->runs[j]->vaddr;
 		uint64_t p_end = run_end(p->runs[i]), c_end = run_end(c->runs[j]);
 
-		err = compare_range(k, &w, start, p_end < c_end ? p_end : c_end, reach(c, j));
+		err = compare_range(k, &w, start, p_end < c_end ? p_end : c_end, j);
 		if (p_end <= c_end)
 			i++;
 		if (c_end <= p_end)

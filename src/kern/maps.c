@@ -132,6 +132,14 @@ static void map_push(struct arena *a, struct map **maps, size_t *n, const struct
 	(*maps)[(*n)++] = *m;
 }
 
+const struct map *maps_named(const struct map *maps, size_t n, const char *name)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(maps[i].name, name))
+			return &maps[i];
+	return NULL;
+}
+
 int maps_read(int proc_fd, enum maps_want want, struct arena *a, struct map **ret_maps, size_t *ret_n)
 {
 	const char *file = want == MAPS_FLAGS ? "smaps" : "maps", *p;

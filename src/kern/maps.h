@@ -86,6 +86,9 @@ static inline bool map_full(const struct map *m)
 	return !m->ino && !m->shared && m->anon_len == m->end_va - m->start_va;
 }
 
+/* The first one of that name; NULL: there is none. */
+const struct map *maps_named(const struct map *maps, size_t n, const char *name);
+
 enum maps_want { MAPS_PLAIN, MAPS_FLAGS };
 
 /* All mappings in ascending order. [vsyscall], which is no mapping of the task, is left out. */

@@ -40,11 +40,9 @@ static int member_list(struct seizer *z, struct member *m)
 {
 	pid_t *tids;
 	size_t n;
-	int r = proc_threads(m->task.proc_fd, z->a, &tids, &n), news = r < 0;
+	int r = proc_threads(m->task.proc_fd, z->a, &tids, &n), news = r < 0 || n != m->task.stat.num_threads;
 
 	m->gen++;
-	if (r >= 0)
-		news = n != (size_t)m->task.stat.num_threads;
 	for (size_t i = 0; r >= 0 && i < n; i++)
 		news |= member_stop(z, m, tids[i]);
 	for (size_t i = 0; r >= 0 && i < m->n_threads; i++) {
